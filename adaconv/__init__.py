@@ -1,0 +1,8 @@
+"""Convolutions whose weights depend on the place they are applied to, and the GANs built on them."""
+
+from adaconv.nn.convert import convert
+from adaconv.ops import BackendError, adaptive_conv2d, backend, backends
+
+__version__ = "0.1.0"
+
+__all__ = ["BackendError", "adaptive_conv2d", "backend", "backends", "convert"]

@@ -1,0 +1,26 @@
+"""The CPU backend: allocation around the kernels of the native module ``adaconv._C``.
+
+``_C`` is compiled without torch and shares torch's OpenMP pool: its libgomp is found under the name that
+torch's own copy already holds in the process, so torch must be imported first.
+"""
+
+import importlib
+import os
+
+import torch  # noqa: F401  (its libgomp must be loaded before _C asks for one)
+
+#: Stems of the operators that have a kernel here: the modules of this package.
+OPERATORS: frozenset[str] = frozenset(
+    name[:-3]
+    for name in os.listdir(os.path.dirname(__file__))
+    if name.endswith(".py") and not name.startswith("_")
+)
+
+#: Why the backend cannot run in this process, or None where it can.
+unavailable: str | None = None
+
+try:
+    _C = importlib.import_module("adaconv._C")
+except ImportError as error:
+    _C = None
+    unavailable = f"the native module adaconv._C cannot be imported ({error})"

@@ -1,0 +1,154 @@
+"""Adaptive convolution on the CPU: allocation, dtypes and the calls into ``adaconv._C``."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from adaconv import cpu
+
+#: dtype → the dtype it is computed in; bfloat16 and float16 are widened and rounded once at the end.
+COMPUTED_IN = {
+    torch.float32: torch.float32,
+    torch.float64: torch.float64,
+    torch.bfloat16: torch.float32,
+    torch.float16: torch.float32,
+}
+SUFFIX = {torch.float32: "f32", torch.float64: "f64"}
+
+
+def _address(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
+
+
+def _strided(tensor: Tensor | None) -> tuple[int, tuple[int, ...]] | None:
+    return None if tensor is None else (tensor.data_ptr(), tensor.stride())
+
+
+def _native(function: str, dtype: torch.dtype):
+    return getattr(cpu._C, f"adaptive_conv_{function}_{SUFFIX[COMPUTED_IN[dtype]]}")
+
+
+def _widen(*tensors: Tensor | None) -> list[Tensor | None]:
+    return [None if t is None else t.to(COMPUTED_IN[t.dtype]) for t in tensors]
+
+
+def _contiguous(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.contiguous()
+
+
+def allocate_outputs(x: Tensor, d: Tensor, P: Tensor, save_signs: bool) -> tuple[Tensor, Tensor]:
+    """Return an uninitialised y, channels_last where x is, and the bytes for the sign bits."""
+    n, _, oh, ow = d.shape
+    last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+    y = torch.empty(
+        (n, P.shape[0], oh, ow),
+        dtype=x.dtype,
+        device=x.device,
+        memory_format=torch.channels_last if last else torch.contiguous_format,
+    )
+    size = _sign_bytes(n, oh, ow, P) if save_signs else 0
+    return y, torch.empty(size, dtype=torch.uint8, device=x.device)
+
+
+def _sign_bytes(n: int, oh: int, ow: int, P: Tensor) -> int:
+    """Count the bytes of the sign bits: full bands of whole rows, and the rest, in whole tiles."""
+    band_pixels, tile_pixels, row_bytes = _native("sign_layout", P.dtype)()
+    if n * oh * ow == 0:
+        return 0
+    rows = n * oh
+    band_rows = min(max(1, band_pixels // ow), rows)
+
+    def tiles(rows: int) -> int:
+        return (rows * ow + tile_pixels - 1) // tile_pixels
+
+    count = rows // band_rows * tiles(band_rows) + tiles(rows % band_rows)
+    return count * P.shape[:4].numel() * row_bytes
+
+
+def allocate_gradients(
+    x: Tensor, d: Tensor, P: Tensor, wanted: Sequence[bool]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return zeros for the gradients of x, d, P and q; those that are not wanted are empty."""
+
+    def zeros_like(tensor: Tensor, want: bool) -> Tensor:
+        return torch.zeros_like(tensor) if want else tensor.new_empty(0)
+
+    q = P.new_zeros(P.shape[:4]) if wanted[3] else P.new_empty(0)
+    return (
+        zeros_like(x, wanted[0]),
+        zeros_like(d, wanted[1]),
+        P.new_zeros(P.shape) if wanted[2] else P.new_empty(0),
+        q,
+    )
+
+
+def _shape(x, d, P, stride, padding, dilation, groups, negative_slope):
+    return cpu._C.AdaptiveConvShape(
+        tuple(x.shape), tuple(P.shape), tuple(d.shape[2:]), tuple(stride), tuple(padding),
+        tuple(dilation), groups, negative_slope,
+    )  # fmt: skip
+
+
+def forward(
+    x: Tensor,
+    d: Tensor,
+    P: Tensor,
+    q: Tensor | None,
+    b: Tensor | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+    negative_slope: float,
+    save_signs: bool,
+) -> tuple[Tensor, Tensor]:
+    """Compute y and, where asked for, the sign bits of the regressed weights."""
+    dtype = x.dtype
+    x, d, P, q, b = _widen(x, d, P, q, b)
+    y, signs = allocate_outputs(x, d, P, save_signs)
+    if y.numel() > 0:
+        P, q = P.contiguous(), _contiguous(q)
+        _native("forward", x.dtype)(
+            _shape(x, d, P, stride, padding, dilation, groups, negative_slope),
+            _strided(x), _strided(d), _address(P), _address(q), _strided(b), _strided(y),
+            _address(signs) if save_signs else None,
+        )  # fmt: skip
+    return y.to(dtype), signs
+
+
+def backward(
+    gy: Tensor,
+    x: Tensor,
+    d: Tensor,
+    P: Tensor,
+    q: Tensor | None,
+    signs: Tensor,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+    negative_slope: float,
+    wanted: Sequence[bool],
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Compute the gradients of x, d, P and q, those that are wanted.
+
+    The kernel makes the gradients of x and d together, and those of P and q together.
+    """
+    dtype = x.dtype
+    gy, x, d, P, q = _widen(gy, x, d, P, q)
+    options = (stride, padding, dilation, groups, negative_slope)
+    if gy.numel() > 0 and signs.numel() == 0:
+        _, signs = forward(x, d, P, q, None, *options, True)
+    inputs, weights = wanted[0] or wanted[1], wanted[2] or wanted[3]
+    gradients = allocate_gradients(x, d, P, (inputs, inputs, weights, weights))
+    if gy.numel() > 0:
+        P, q = P.contiguous(), _contiguous(q)
+        gx, gd, gP, gq = gradients
+        _native("backward", x.dtype)(
+            _shape(x, d, P, *options),
+            _strided(gy), _strided(x), _strided(d), _address(P), _address(q), _address(signs),
+            _strided(gx) if inputs else None, _strided(gd) if inputs else None,
+            _address(gP) if weights else None, _address(gq) if weights else None,
+        )  # fmt: skip
+    return tuple(g.to(dtype) if want else g.new_empty(0, dtype=dtype) for g, want in zip(gradients, wanted, strict=True))

@@ -1,0 +1,6 @@
+"""The operators: schemas, checks, autograd and the public functions."""
+
+from adaconv.ops._dispatch import BackendError, backend, backends
+from adaconv.ops.adaptive_conv import adaptive_conv2d
+
+__all__ = ["BackendError", "adaptive_conv2d", "backend", "backends"]

@@ -1,0 +1,71 @@
+"""Checks of arguments that the operators share; every message says what was got and what was expected."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+FLOATING = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+
+
+def pair(name: str, value: int | Sequence[int], minimum: int) -> tuple[int, int]:
+    """Return ``value`` as (vertical, horizontal); both at least ``minimum``."""
+    values = (value, value) if isinstance(value, int) else tuple(value)
+    if len(values) != 2 or not all(isinstance(v, int) for v in values):
+        raise TypeError(f"{name} must be an integer or a pair of integers, got {value!r}")
+    if min(values) < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, got {value!r}")
+    return values[0], values[1]
+
+
+def tensors(expected_ranks: Mapping[str, int], given: Mapping[str, Tensor | None]) -> None:
+    """Check kind, rank, dtype and device of the named tensors; those that are None are passed over."""
+    first: tuple[str, Tensor] | None = None
+    for name, tensor in given.items():
+        if tensor is None:
+            continue
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"{name} must be a tensor, got {type(tensor).__name__}")
+        if tensor.dim() != expected_ranks[name]:
+            raise ValueError(
+                f"{name} must have {expected_ranks[name]} dimensions, got shape {tuple(tensor.shape)}"
+            )
+        if tensor.dtype not in FLOATING:
+            raise TypeError(f"{name} must be float32, float64, bfloat16 or float16, got {tensor.dtype}")
+        if first is None:
+            first = (name, tensor)
+        elif tensor.dtype != first[1].dtype:
+            raise TypeError(
+                f"{name} must have the dtype of {first[0]}, {first[1].dtype}, got {tensor.dtype}"
+            )
+        elif tensor.device != first[1].device:
+            raise ValueError(
+                f"{name} must be on the device of {first[0]}, {first[1].device}, got {tensor.device}"
+            )
+
+
+def shape(name: str, tensor: Tensor | None, expected: tuple[int, ...], why: str) -> None:
+    """Check that ``tensor``, unless it is None, has exactly the expected shape."""
+    if tensor is not None and tuple(tensor.shape) != expected:
+        raise ValueError(f"{name} must have shape {expected} ({why}), got {tuple(tensor.shape)}")
+
+
+def output_size(
+    size: Sequence[int],
+    kernel_size: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    dilation: tuple[int, int],
+) -> tuple[int, int]:
+    """Return the (height, width) that a convolution makes of ``size``, as PyTorch's does."""
+    padded = [size[i] + 2 * padding[i] for i in range(2)]
+    extent = [dilation[i] * (kernel_size[i] - 1) + 1 for i in range(2)]
+    if padded[0] < extent[0] or padded[1] < extent[1]:
+        raise ValueError(
+            f"the kernel must fit into the padded input: it spans {extent[0]}x{extent[1]} pixels, "
+            f"got a padded input of {padded[0]}x{padded[1]}"
+        )
+    return (
+        (padded[0] - extent[0]) // stride[0] + 1,
+        (padded[1] - extent[1]) // stride[1] + 1,
+    )

@@ -1,0 +1,95 @@
+"""Choice of the backend that runs an operator.
+
+One function per backend both selects and explains: it returns ``None`` where the backend can run and the
+reason where it cannot. Backends are tried in the order of :data:`BACKENDS`, the fastest first.
+"""
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+
+from torch import Tensor
+
+import adaconv.cpu as cpu
+
+ENVIRONMENT_VARIABLE = "ADACONV_BACKEND"
+
+class BackendError(RuntimeError):
+    """A backend was named that cannot run the call; the message gives every backend's reason."""
+
+
+def _cpu(stem: str, tensors: Sequence[Tensor]) -> str | None:
+    if cpu.unavailable is not None:
+        return cpu.unavailable
+    if stem not in cpu.OPERATORS:
+        return f"has no kernel for {stem}"
+    for tensor in tensors:
+        if tensor.device.type != "cpu":
+            return f"runs on CPU tensors, got one on {tensor.device}"
+    return None
+
+
+def _reference(stem: str, tensors: Sequence[Tensor]) -> str | None:
+    return None
+
+
+#: name → reason why it cannot run (operator stem, tensors), or None where it can.
+BACKENDS: dict[str, Callable[[str, Sequence[Tensor]], str | None]] = {
+    "cpu": _cpu,
+    "reference": _reference,
+}
+
+
+class _Scope(threading.local):
+    name: str | None = os.environ.get(ENVIRONMENT_VARIABLE) or None
+
+
+_scope = _Scope()
+
+
+@contextlib.contextmanager
+def backend(name: str | None) -> Iterator[None]:
+    """Run every operator inside the ``with`` block on the backend ``name`` (``None``: choose freely).
+
+    A ``backend=`` argument of a call wins over this scope, and this scope over the environment variable
+    ``ADACONV_BACKEND``.
+
+    Raises:
+        BackendError: no backend has that name.
+    """
+    _known(name)
+    before, _scope.name = _scope.name, name
+    try:
+        yield
+    finally:
+        _scope.name = before
+
+
+def backends(stem: str = "adaptive_conv", *tensors: Tensor) -> dict[str, str | None]:
+    """Each backend with the reason why it cannot run the operator on these tensors, or ``None``."""
+    return {name: why_not(stem, tensors) for name, why_not in BACKENDS.items()}
+
+
+def select(name: str | None, stem: str, tensors: Sequence[Tensor]) -> str:
+    """Return the backend to run: the one that was named, or else the first that can.
+
+    Raises:
+        BackendError: the named backend does not exist or cannot run this call.
+    """
+    name = name or _scope.name
+    if name is None:
+        return next(key for key, why_not in BACKENDS.items() if why_not(stem, tensors) is None)
+    _known(name)
+    if BACKENDS[name](stem, tensors) is not None:
+        reasons = "; ".join(
+            f"{key}: {'can run' if why is None else why}"
+            for key, why in backends(stem, *tensors).items()
+        )
+        raise BackendError(f"backend {name!r} cannot run {stem} here. {reasons}")
+    return name
+
+
+def _known(name: str | None) -> None:
+    if name is not None and name not in BACKENDS:
+        raise BackendError(f"no backend is called {name!r}; there are: {', '.join(BACKENDS)}")

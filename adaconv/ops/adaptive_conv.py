@@ -1,0 +1,247 @@
+"""Adaptive convolution: schema, checks, autograd and the public function."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from adaconv.cpu import adaptive_conv as kernels
+from adaconv.ops import _checks, _dispatch
+from adaconv.reference import adaptive_conv as reference
+
+STEM = "adaptive_conv"
+
+
+def adaptive_conv2d(
+    x: Tensor,
+    d: Tensor,
+    P: Tensor,
+    q: Tensor | None = None,
+    b: Tensor | None = None,
+    *,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] | str = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+    negative_slope: float = 0.0,
+    backend: str | None = None,
+) -> Tensor:
+    r"""Convolve with weights that are regressed at every pixel.
+
+    .. math::
+        w[n,o,c,t,p] &= \mathrm{act}\Big(\sum_k P[o,c,t,k]\,d[n,k,p] + q[o,c,t]\Big) \\
+        y[n,o,p] &= \sum_{c,t} w[n,o,c,t,p]\;x[n,c,p+t] + b[n,o,p]
+
+    with ``act`` a leaky ReLU. The weights ``w`` are never written to memory. Gradients of every argument are
+    available, to second order.
+
+    Args:
+        x: input, (N, C, H, W) or (C, H, W).
+        d: features that the weights are regressed from, (N, D, OH, OW) or (D, OH, OW); OH and OW are the
+            output size of the convolution.
+        P: regression matrix, (O, C / groups, kh, kw, D).
+        q: bias of the regression, (O, C / groups, kh, kw).
+        b: bias of every output pixel, (N, O, OH, OW) or (O, OH, OW).
+        stride, padding, dilation, groups: as in :func:`torch.nn.functional.conv2d`.
+        negative_slope: slope of ``act`` below 0; 0 is ReLU, 1 the identity.
+        backend: name of the backend to run; ``None`` chooses, see :func:`adaconv.backend`.
+
+    Returns:
+        y, (N, O, OH, OW) or (O, OH, OW), in the dtype of ``x``; channels_last where ``x`` is.
+
+    Raises:
+        TypeError, ValueError: an argument does not fit; the message says what was expected.
+        BackendError: the named backend cannot run this call.
+
+    Source: Nguyen & Ray, "Generative Adversarial Networks using Adaptive Convolution", 2018, equation 5.
+
+    Example:
+        >>> x, d = torch.randn(2, 8, 5, 5), torch.randn(2, 4, 5, 5)
+        >>> P = torch.randn(6, 8, 3, 3, 4)
+        >>> adaptive_conv2d(x, d, P, padding=1).shape
+        torch.Size([2, 6, 5, 5])
+    """
+    if isinstance(x, Tensor) and x.dim() == 3:
+        batched = [t if t is None else t.unsqueeze(0) for t in (x, d, b)]
+        return adaptive_conv2d(
+            batched[0], batched[1], P, q, batched[2], stride=stride, padding=padding, dilation=dilation,
+            groups=groups, negative_slope=negative_slope, backend=backend,
+        ).squeeze(0)  # fmt: skip
+
+    stride = _checks.pair("stride", stride, 1)
+    dilation = _checks.pair("dilation", dilation, 1)
+    x, d, P, q, b = _autocast(x, d, P, q, b)
+    _checks.tensors(
+        {"x": 4, "d": 4, "P": 5, "q": 4, "b": 4}, {"x": x, "d": d, "P": P, "q": q, "b": b}
+    )
+    x, padding = _resolve_padding(x, P, stride, padding, dilation)
+    _check_shapes(x, d, P, q, b, stride, padding, dilation, groups)
+
+    given = [t for t in (x, d, P, q, b) if t is not None]
+    chosen = _dispatch.select(backend, STEM, given)
+    if chosen == "reference":
+        return reference.adaptive_conv2d(
+            x, d, P, q, b, stride, padding, dilation, groups, negative_slope
+        )
+    save_signs = torch.is_grad_enabled() and any(t.requires_grad for t in (x, d, P, q) if t is not None)
+    y, _ = _forward(
+        x, d, P, q, b, stride, padding, dilation, groups, negative_slope, save_signs, chosen
+    )
+    return y
+
+
+def _autocast(*given: Tensor | None) -> tuple[Tensor | None, ...]:
+    """Cast to autocast's dtype where it is on, as PyTorch's own convolutions do (float64 stays)."""
+    device = next((t.device.type for t in given if isinstance(t, Tensor)), "cpu")
+    if not torch.is_autocast_enabled(device):
+        return given
+    dtype = torch.get_autocast_dtype(device)
+    return tuple(
+        t.to(dtype) if isinstance(t, Tensor) and t.is_floating_point() and t.dtype != torch.float64 else t
+        for t in given
+    )  # fmt: skip
+
+
+def _resolve_padding(
+    x: Tensor,
+    P: Tensor,
+    stride: tuple[int, int],
+    padding: int | Sequence[int] | str,
+    dilation: tuple[int, int],
+) -> tuple[Tensor, tuple[int, int]]:
+    """Turn "valid" and "same" into numbers; "same" with an even span pads one pixel more on the far side."""
+    if not isinstance(padding, str):
+        return x, _checks.pair("padding", padding, 0)
+    if padding == "valid":
+        return x, (0, 0)
+    if padding != "same":
+        raise ValueError(f'padding must be a number, a pair, "valid" or "same", got {padding!r}')
+    if stride != (1, 1):
+        raise ValueError(f'padding="same" needs stride 1, got {stride}')
+    total = [dilation[i] * (P.shape[2 + i] - 1) for i in range(2)]
+    if total[0] % 2 or total[1] % 2:
+        x = F.pad(x, (0, total[1] % 2, 0, total[0] % 2))
+    return x, (total[0] // 2, total[1] // 2)
+
+
+def _check_shapes(
+    x: Tensor,
+    d: Tensor,
+    P: Tensor,
+    q: Tensor | None,
+    b: Tensor | None,
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    dilation: tuple[int, int],
+    groups: int,
+) -> None:
+    n, c = x.shape[:2]
+    out_channels, group_channels, kh, kw, features = P.shape
+    if not isinstance(groups, int) or groups < 1:
+        raise ValueError(f"groups must be a positive integer, got {groups!r}")
+    if min(P.shape) < 1:
+        raise ValueError(f"P must have no empty dimension, got shape {tuple(P.shape)}")
+    if c != group_channels * groups:
+        raise ValueError(
+            f"x must have P's input channels times groups, {group_channels} * {groups}, channels, got {c}"
+        )
+    if out_channels % groups:
+        raise ValueError(f"P's {out_channels} output channels must be a multiple of groups={groups}")
+    oh, ow = _checks.output_size(x.shape[2:], (kh, kw), stride, padding, dilation)
+    _checks.shape("d", d, (n, features, oh, ow), "batch, P's features, output size")
+    _checks.shape("q", q, (out_channels, group_channels, kh, kw), "P's without the features")
+    _checks.shape("b", b, (n, out_channels, oh, ow), "batch, output channels, output size")
+
+
+@torch.library.custom_op("adaconv::adaptive_conv2d", mutates_args=())
+def _forward(
+    x: Tensor,
+    d: Tensor,
+    P: Tensor,
+    q: Tensor | None,
+    b: Tensor | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+    negative_slope: float,
+    save_signs: bool,
+    backend: str,
+) -> tuple[Tensor, Tensor]:
+    """Return y and the sign bits of the regressed weights (empty unless they are to be saved)."""
+    return kernels.forward(x, d, P, q, b, stride, padding, dilation, groups, negative_slope, save_signs)
+
+
+@_forward.register_fake
+def _(x, d, P, q, b, stride, padding, dilation, groups, negative_slope, save_signs, backend):
+    return kernels.allocate_outputs(x, d, P, save_signs)
+
+
+@torch.library.custom_op("adaconv::adaptive_conv2d_backward", mutates_args=())
+def _backward(
+    gy: Tensor,
+    x: Tensor,
+    d: Tensor,
+    P: Tensor,
+    q: Tensor | None,
+    signs: Tensor,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+    negative_slope: float,
+    wanted: Sequence[bool],
+    backend: str,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the gradients of x, d, P and q; those that are not wanted are empty."""
+    return kernels.backward(
+        gy, x, d, P, q, signs, stride, padding, dilation, groups, negative_slope, wanted
+    )
+
+
+@_backward.register_fake
+def _(gy, x, d, P, q, signs, stride, padding, dilation, groups, negative_slope, wanted, backend):
+    return kernels.allocate_gradients(x, d, P, wanted)
+
+
+def _save_for_backward(ctx, inputs, output):
+    x, d, P, q, _, *options, save_signs, backend = inputs
+    ctx.set_materialize_grads(False)
+    ctx.mark_non_differentiable(output[1])
+    ctx.save_for_backward(x, d, P, q, output[1])
+    ctx.options, ctx.backend = options, backend
+
+
+def _differentiate(ctx, gy, _):
+    if gy is None:
+        return (None,) * 12
+    x, d, P, q, signs = ctx.saved_tensors
+    wanted = list(ctx.needs_input_grad[:4])
+    gradients: list[Tensor | None] = [None] * 4
+    if any(wanted):
+        found = _backward(gy, x, d, P, q, signs, *ctx.options, wanted, ctx.backend)
+        gradients = [g if want else None for g, want in zip(found, wanted, strict=True)]
+    return *gradients, gy if ctx.needs_input_grad[4] else None, *(None,) * 7
+
+
+_forward.register_autograd(_differentiate, setup_context=_save_for_backward)
+
+
+def _save_for_double_backward(ctx, inputs, output):
+    gy, x, d, P, q, _, *options, wanted, _ = inputs
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(gy, x, d, P, q)
+    ctx.options = options
+
+
+def _differentiate_twice(ctx, ux, ud, uP, uq):
+    from adaconv.ops.adaptive_conv_double import double_backward
+
+    gradients = double_backward(
+        *ctx.saved_tensors, (ux, ud, uP, uq), ctx.needs_input_grad[:5], *ctx.options
+    )
+    return *gradients, *(None,) * 8
+
+
+_backward.register_autograd(_differentiate_twice, setup_context=_save_for_double_backward)

@@ -1,0 +1,60 @@
+"""Reference of adaptive convolution."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def patches(
+    x: Tensor,
+    kernel_size: tuple[int, int],
+    output_size: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    dilation: tuple[int, int],
+) -> Tensor:
+    """Unfold ``x`` (N, C, H, W) into the values under each tap, (N, C, kh, kw, OH, OW)."""
+    x = F.pad(x, (padding[1], padding[1], padding[0], padding[0]))
+
+    def under(u: int, v: int) -> Tensor:
+        top, left = u * dilation[0], v * dilation[1]
+        bottom = top + (output_size[0] - 1) * stride[0] + 1
+        right = left + (output_size[1] - 1) * stride[1] + 1
+        return x[:, :, top : bottom : stride[0], left : right : stride[1]]
+
+    rows = [
+        torch.stack([under(u, v) for v in range(kernel_size[1])], 2) for u in range(kernel_size[0])
+    ]
+    return torch.stack(rows, 2)
+
+
+def adaptive_conv2d(
+    x: Tensor,
+    d: Tensor,
+    P: Tensor,
+    q: Tensor | None,
+    b: Tensor | None,
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    dilation: tuple[int, int],
+    groups: int,
+    negative_slope: float,
+) -> Tensor:
+    """Regress the weights of every pixel, then apply them.
+
+    ``w[n,o,c,t,p] = act(Σ_k P[o,c,t,k]·d[n,k,p] + q[o,c,t])`` and
+    ``y[n,o,p] = Σ_{c,t} w[n,o,c,t,p]·x[n,c,p+t] + b[n,o,p]``; arguments as in
+    :func:`adaconv.adaptive_conv2d`, checked there.
+    """
+    n, _, oh, ow = d.shape
+    out_channels, _, kh, kw, _ = P.shape
+    rows = d.permute(0, 2, 3, 1).flatten(0, 2)
+    matrix = P.flatten(0, 3).t()
+    weights = rows @ matrix if q is None else torch.addmm(q.flatten(), rows, matrix)
+    weights = F.relu(weights) if negative_slope == 0 else F.leaky_relu(weights, negative_slope)
+    weights = weights.view(rows.shape[0] * groups, out_channels // groups, P[0].numel() // P.shape[4])
+
+    columns = patches(x, (kh, kw), (oh, ow), stride, padding, dilation)
+    columns = columns.permute(0, 4, 5, 1, 2, 3).reshape(weights.shape[0], weights.shape[2], 1)
+    y = torch.bmm(weights, columns).view(n, oh, ow, out_channels).permute(0, 3, 1, 2)
+    return y if b is None else y + b

@@ -1,0 +1,267 @@
+// Backward pass of adaptive convolution. With m the sign bits (1, or the slope where the bit is clear):
+//
+//   R[c,t,k,p]  = sum_o m[o,c,t,p] gy[o,p] P[o,c,t,k]
+//   gd[k,p]     = sum_{c,t} x[c,p+t] R[c,t,k,p]
+//   gx[c,p+t]  += sum_k R[c,t,k,p] d[k,p] + sum_o m[o,c,t,p] gy[o,p] q[o,c,t]
+//   gP[o,c,t,k] = sum_p m[o,c,t,p] gy[o,p] x[c,p+t] d[k,p],   gq likewise without d
+//
+// One product gives both input gradients, a second one the weights'. Every value has one owner and a fixed order
+// of summation: no atomics, and no buffer grows with the number of threads times a tensor.
+#pragma once
+
+#include "adaptive_conv_forward.h"
+
+namespace adaconv::ADACONV_VARIANT {
+
+constexpr int64_t round_up(int64_t value, int64_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
+
+// What the passes over one band share. Arrays of pixels are packed by tiles.
+template <class T>
+struct Band {
+  const AdaptiveConvBackward<T>& call;
+  const Plan& plan;
+  const uint8_t* signs;  // of the band's first tile
+
+  int64_t features_up;  // features, rounded up to whole blocks
+  int64_t columns;      // features, rounded up to whole vectors
+  T *gy, *d, *gd;       // [tile][channel or feature][lane]
+  T* transposed_d;      // [tile][lane][feature]
+  T* P;                 // [weight in the block of channels][feature block][output][feature]
+  T* gx;                // [tile][weight in the block of channels][lane]
+
+  static int64_t block_rows(const AdaptiveConvShape& s) { return channel_block(s) * s.taps(); }
+
+  static size_t bytes(const AdaptiveConvShape& s, int64_t tiles) {
+    const int64_t features = round_up(s.features, kFeatureBlock);
+    const int64_t columns = round_up(s.features, kLanes<T>);
+    const int64_t a_pixel = s.out_channels + 2 * features + columns + block_rows(s);
+    return (tiles * kTile<T> * a_pixel + block_rows(s) * features * s.group_out()) * sizeof(T) +
+           8 * kAlignment;
+  }
+
+  Band(const AdaptiveConvBackward<T>& call_, const Plan& plan_, const uint8_t* signs_, Arena arena)
+      : call(call_), plan(plan_), signs(signs_) {
+    const AdaptiveConvShape& s = call.shape;
+    const int64_t pixels = plan.tile_count * kTile<T>;
+    features_up = round_up(s.features, kFeatureBlock);
+    columns = round_up(s.features, kLanes<T>);
+    gy = arena.take<T>(pixels * s.out_channels);
+    d = arena.take<T>(pixels * features_up);
+    gd = arena.take<T>(pixels * features_up);
+    transposed_d = arena.take<T>(pixels * columns);
+    P = arena.take<T>(block_rows(s) * features_up * s.group_out());
+    gx = arena.take<T>(pixels * block_rows(s));
+  }
+
+  const uint8_t* signs_of(int64_t tile, int64_t o) const {
+    return signs + (tile * call.shape.out_channels + o) * call.shape.rows() * kSignBytes<T>;
+  }
+  const T* gy_of(int64_t tile, int64_t o) const {
+    return gy + (tile * call.shape.out_channels + o) * kTile<T>;
+  }
+
+  void pack() const {
+    const AdaptiveConvShape& s = call.shape;
+#pragma omp parallel for
+    for (int tile = 0; tile < plan.tile_count; ++tile) {
+      T* features = d + tile * features_up * kTile<T>;
+      gather(plan, tile, call.gy, 0, s.out_channels, gy + tile * s.out_channels * kTile<T>);
+      gather(plan, tile, call.d, 0, s.features, features);
+      zero(features + s.features * kTile<T>, (features_up - s.features) * kTile<T>);
+      zero(gd + tile * features_up * kTile<T>, features_up * kTile<T>);
+      T* transposed = transposed_d + tile * kTile<T> * columns;
+      for (int lane = 0; lane < kTile<T>; ++lane) {
+        for (int64_t k = 0; k < s.features; ++k) {
+          transposed[lane * columns + k] = features[k * kTile<T> + lane];
+        }
+        zero(transposed + lane * columns + s.features, columns - s.features);
+      }
+    }
+  }
+
+  // P of some input channels of one group, reordered so that a block of features of all outputs lies together.
+  void pack_weights(int64_t group, int64_t channel, int64_t channels) const {
+    const AdaptiveConvShape& s = call.shape;
+    const int64_t outputs = s.group_out();
+#pragma omp parallel for
+    for (int64_t row = 0; row < channels * s.taps(); ++row) {
+      for (int64_t o = 0; o < outputs; ++o) {
+        const int64_t from_row = (group * outputs + o) * s.rows() + channel * s.taps() + row;
+        const T* from = call.P + from_row * s.features;
+        T* to = P + row * features_up * outputs + o * kFeatureBlock;
+        for (int64_t k = 0; k < features_up; k += kFeatureBlock, to += outputs * kFeatureBlock) {
+          for (int64_t i = 0; i < kFeatureBlock; ++i) to[i] = k + i < s.features ? from[k + i] : T(0);
+        }
+      }
+    }
+  }
+
+  static size_t input_scratch_bytes(const AdaptiveConvShape& s) {
+    return (kSegmentTiles * block_rows(s) + s.group_out()) * kTile<T> * sizeof(T) +
+           block_rows(s) * sizeof(int32_t) + 4 * kAlignment;
+  }
+
+  // Adds the part of gd, and the gradients of the patches, that come from one block of channels.
+  void differentiate_inputs(const Segment& segment, int64_t group, int64_t channel, int64_t channels,
+                            Arena arena) const {
+    const AdaptiveConvShape& s = call.shape;
+    const int64_t outputs = s.group_out(), first_out = group * outputs;
+    int32_t* rows = arena.take<int32_t>(block_rows(s));
+    const int count = list_rows(s, segment, channel, channels, rows);
+    T* x = arena.take<T>(segment.tiles * count * kTile<T>);
+    T* masked = arena.take<T>(outputs * kTile<T>);
+    for (int tile = 0; tile < segment.tiles; ++tile) {
+      gather_patches(s, plan, segment.first_tile + tile, call.x, group * s.group_in() + channel,
+                     channels, segment.taps, segment.tap_count, x + tile * count * kTile<T>);
+    }
+    for (int i = 0; i < count; ++i) {
+      const T* p = P + (rows[i] - channel * s.taps()) * features_up * outputs;
+      for (int t = 0; t < segment.tiles; ++t) {
+        const int64_t tile = segment.first_tile + t;
+        T* gx_row = gx + (tile * block_rows(s) + i) * kTile<T>;
+        mask_gradient<T>(gy_of(tile, first_out), signs_of(tile, first_out) + rows[i] * kSignBytes<T>,
+                         s.rows() * kSignBytes<T>,
+                         call.q == nullptr ? nullptr : call.q + first_out * s.rows() + rows[i], s.rows(),
+                         outputs, static_cast<T>(s.negative_slope), masked, gx_row);
+        for (int64_t k = 0; k < features_up; k += kFeatureBlock) {
+          const int64_t at = (tile * features_up + k) * kTile<T>;
+          input_gradients<T>(p + k * outputs, masked, outputs, x + (t * count + i) * kTile<T>, d + at,
+                             gd + at, gx_row);
+        }
+      }
+    }
+  }
+
+  void inputs(const Arenas& arenas) const {
+    const AdaptiveConvShape& s = call.shape;
+    for (int64_t group = 0; group < s.groups; ++group) {
+      for (int64_t channel = 0; channel < s.group_in(); channel += channel_block(s)) {
+        const int64_t channels = min(channel_block(s), s.group_in() - channel);
+        pack_weights(group, channel, channels);
+#pragma omp parallel for schedule(dynamic)
+        for (int i = 0; i < plan.segment_count; ++i) {
+          differentiate_inputs(plan.segments[i], group, channel, channels, arenas.mine());
+        }
+#pragma omp parallel for
+        for (int64_t c = 0; c < channels; ++c) {
+          for (int i = 0; i < plan.segment_count; ++i) {
+            const Segment& segment = plan.segments[i];
+            for (int t = segment.first_tile; t < segment.first_tile + segment.tiles; ++t) {
+              scatter_add_patches(s, plan, t, call.gx, group * s.group_in() + channel + c, segment.taps,
+                                  segment.tap_count,
+                                  gx + (t * block_rows(s) + c * segment.tap_count) * kTile<T>);
+            }
+          }
+        }
+      }
+    }
+#pragma omp parallel for
+    for (int tile = 0; tile < plan.tile_count; ++tile) {
+      scatter(plan, tile, call.gd, 0, s.features, gd + tile * features_up * kTile<T>);
+    }
+  }
+
+  static size_t weight_scratch_bytes(const AdaptiveConvShape& s) {
+    return (block_rows(s) + kGradientBlock) * kSegmentTiles * kTile<T> * sizeof(T) +
+           block_rows(s) * sizeof(int32_t) + 4 * kAlignment;
+  }
+
+  // Adds one segment's part of gP and gq, for some outputs and some channels of one group.
+  void differentiate_weights(const Segment& segment, int64_t group, int64_t channel, int64_t channels,
+                             int64_t first_out, int64_t last_out, Arena arena) const {
+    const AdaptiveConvShape& s = call.shape;
+    const int64_t pixels = segment.tiles * kTile<T>;
+    int32_t* rows = arena.take<int32_t>(block_rows(s));
+    const int count = list_rows(s, segment, channel, channels, rows);
+    if (count == 0) return;
+    T* x = arena.take<T>(segment.tiles * count * kTile<T>);
+    T* g = arena.take<T>(kGradientBlock * pixels);
+    for (int t = 0; t < segment.tiles; ++t) {
+      gather_patches(s, plan, segment.first_tile + t, call.x, group * s.group_in() + channel, channels,
+                     segment.taps, segment.tap_count, x + t * count * kTile<T>);
+    }
+    const int blocks = (count + kGradientBlock - 1) / kGradientBlock;
+    const T* features = transposed_d + segment.first_tile * kTile<T> * columns;
+    for (int64_t o = first_out; o < last_out; ++o) {
+      for (int block = 0; block < blocks; ++block) {
+        const int begin = count * block / blocks, end = count * (block + 1) / blocks;
+        for (int i = begin; i < end; ++i) {
+          const T total = weight_gradient_factors(segment, o, rows[i], x + i * kTile<T>,
+                                                  count * kTile<T>, g + (i - begin) * pixels);
+          if (call.gq != nullptr) call.gq[o * s.rows() + rows[i]] += total;
+        }
+        for (int64_t k = 0; k < s.features;) {
+          const int vectors = s.features - k > kLanes<T> ? kGradientVectors : 1;
+          weight_gradients_of<T>(end - begin, vectors)(g, pixels, features + k, columns, pixels,
+                                                       rows + begin, s.features, s.features - k,
+                                                       call.gP + o * s.rows() * s.features + k);
+          k += vectors * kLanes<T>;
+        }
+      }
+    }
+  }
+
+  // g[p] = m[p] gy[p] x[p] over the pixels of a segment; returns the sum.
+  T weight_gradient_factors(const Segment& segment, int64_t o, int64_t row, const T* x, int64_t x_step,
+                            T* g) const {
+    const V<T> slopes = broadcast<T>(static_cast<T>(call.shape.negative_slope));
+    V<T> total = {};
+    for (int t = 0; t < segment.tiles; ++t, x += x_step, g += kTile<T>) {
+      const T* gy_tile = gy_of(segment.first_tile + t, o);
+      const uint8_t* bits = signs_of(segment.first_tile + t, o) + row * kSignBytes<T>;
+      ADACONV_UNROLL for (int j = 0; j < kTileVectors; ++j) {
+        const V<T> product = load(gy_tile + j * kLanes<T>) * load(x + j * kLanes<T>);
+        const V<T> m =
+            select(load_bits<T>(bits + j * sizeof(SignWord<T>)), product, product * slopes);
+        store(g + j * kLanes<T>, m);
+        total += m;
+      }
+    }
+    return sum<T>(total);
+  }
+
+  void weights(const Arenas& arenas) const {
+    const AdaptiveConvShape& s = call.shape;
+    // As many outputs as keep the part of gP that a task adds to, segment after segment, in its cache.
+    constexpr int64_t kCacheBytes = 640 * 1024;
+    const int64_t row_bytes = block_rows(s) * s.features * sizeof(T);
+    const int64_t outputs = clamp<int64_t>(kCacheBytes / row_bytes, 1, s.group_out());
+    const int64_t parts = (s.group_out() + outputs - 1) / outputs;
+    const int64_t blocks = (s.group_in() + channel_block(s) - 1) / channel_block(s);
+#pragma omp parallel for schedule(dynamic)
+    for (int64_t task = 0; task < s.groups * blocks * parts; ++task) {
+      const int64_t part = task % parts, block = task / parts % blocks, group = task / parts / blocks;
+      const int64_t channel = block * channel_block(s);
+      const int64_t first_out = group * s.group_out() + part * outputs;
+      for (int i = 0; i < plan.segment_count; ++i) {
+        differentiate_weights(plan.segments[i], group, channel,
+                              min(channel_block(s), s.group_in() - channel), first_out,
+                              min(first_out + outputs, (group + 1) * s.group_out()), arenas.mine());
+      }
+    }
+  }
+};
+
+template <class T>
+void backward(const AdaptiveConvBackward<T>& call) {
+  const AdaptiveConvShape& s = call.shape;
+  const Bands bands = cut_into_bands(s, kBandPixels, kTile<T>);
+  const Arenas shared(Band<T>::bytes(s, bands.tiles), 1);
+  const size_t input_bytes = Band<T>::input_scratch_bytes(s);
+  const size_t weight_bytes = Band<T>::weight_scratch_bytes(s);
+  const Arenas arenas(input_bytes < weight_bytes ? weight_bytes : input_bytes);
+  for (int64_t i = 0; i < bands.count; ++i) {
+    const int64_t first = i * bands.band_rows;
+    const Plan plan = make_plan(s, first, min(first + bands.band_rows, bands.rows), kTile<T>,
+                                segment_tiles(bands));
+    const int64_t first_sign = i * bands.tiles * s.out_channels * s.rows() * kSignBytes<T>;
+    const Band<T> band(call, plan, call.signs + first_sign, shared.first());
+    band.pack();
+    if (call.gx.data != nullptr) band.inputs(arenas);
+    if (call.gP != nullptr) band.weights(arenas);
+  }
+}
+
+}  // namespace adaconv::ADACONV_VARIANT

@@ -1,0 +1,153 @@
+// A small vector type over the compiler's vector extension. Everything in csrc/cpu is written with it once and
+// compiled once for each instruction set; only the conversions between lanes and bits differ by hand.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#ifndef ADACONV_VARIANT
+#error "ADACONV_VARIANT names the instruction set that this file is compiled for"
+#endif
+
+#if defined(__AVX512F__)
+#define ADACONV_VECTOR_BYTES 64
+#elif defined(__AVX2__)
+#define ADACONV_VECTOR_BYTES 32
+#else
+#define ADACONV_VECTOR_BYTES 16
+#endif
+
+#define ADACONV_INLINE inline __attribute__((always_inline))
+
+namespace adaconv::ADACONV_VARIANT {
+
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr int kRegisters = 32;
+#else
+constexpr int kRegisters = 16;
+#endif
+
+template <class T>
+struct Vec;
+template <>
+struct Vec<float> {
+  typedef float type __attribute__((vector_size(ADACONV_VECTOR_BYTES)));
+  typedef int32_t bits __attribute__((vector_size(ADACONV_VECTOR_BYTES)));
+};
+template <>
+struct Vec<double> {
+  typedef double type __attribute__((vector_size(ADACONV_VECTOR_BYTES)));
+  typedef int64_t bits __attribute__((vector_size(ADACONV_VECTOR_BYTES)));
+};
+
+template <class T>
+using V = typename Vec<T>::type;
+template <class T>
+constexpr int kLanes = ADACONV_VECTOR_BYTES / sizeof(T);
+
+template <class T>
+ADACONV_INLINE V<T> load(const T* p) {
+  V<T> v;
+  std::memcpy(&v, p, sizeof(v));
+  return v;
+}
+
+template <class T>
+ADACONV_INLINE void store(T* p, V<T> v) {
+  std::memcpy(p, &v, sizeof(v));
+}
+
+template <class T>
+ADACONV_INLINE V<T> broadcast(T s) {
+  return s - V<T>{};  // not s + 0, which would turn -0 into +0
+}
+
+template <class T>
+ADACONV_INLINE T sum(V<T> v) {
+  T total = v[0];
+  for (int i = 1; i < kLanes<T>; ++i) total += v[i];
+  return total;
+}
+
+// max(v, 0) that lets NaN through, as PyTorch's relu does.
+template <class T>
+ADACONV_INLINE V<T> relu(V<T> v) {
+  return V<T>{} > v ? V<T>{} : v;
+}
+
+// One bit a lane, held in a word of its own for every vector.
+template <class T>
+using SignWord = std::conditional_t<kLanes<T> == 16, uint16_t, uint8_t>;
+
+#if defined(__AVX512F__)
+
+ADACONV_INLINE uint32_t positive(V<float> v) {
+  return _mm512_cmp_ps_mask(reinterpret_cast<__m512>(v), _mm512_setzero_ps(), _CMP_GT_OQ);
+}
+ADACONV_INLINE uint32_t positive(V<double> v) {
+  return _mm512_cmp_pd_mask(reinterpret_cast<__m512d>(v), _mm512_setzero_pd(), _CMP_GT_OQ);
+}
+// a where the bit is set, b elsewhere.
+ADACONV_INLINE V<float> select(uint32_t bits, V<float> a, V<float> b) {
+  return reinterpret_cast<V<float>>(_mm512_mask_mov_ps(reinterpret_cast<__m512>(b), bits,
+                                                       reinterpret_cast<__m512>(a)));
+}
+ADACONV_INLINE V<double> select(uint32_t bits, V<double> a, V<double> b) {
+  return reinterpret_cast<V<double>>(_mm512_mask_mov_pd(reinterpret_cast<__m512d>(b), bits,
+                                                        reinterpret_cast<__m512d>(a)));
+}
+
+#else
+
+#if defined(__AVX2__)
+ADACONV_INLINE uint32_t top_bits(V<float> v) {
+  return _mm256_movemask_ps(reinterpret_cast<__m256>(v));
+}
+ADACONV_INLINE uint32_t top_bits(V<double> v) {
+  return _mm256_movemask_pd(reinterpret_cast<__m256d>(v));
+}
+#elif defined(__SSE2__)
+ADACONV_INLINE uint32_t top_bits(V<float> v) { return _mm_movemask_ps(reinterpret_cast<__m128>(v)); }
+ADACONV_INLINE uint32_t top_bits(V<double> v) {
+  return _mm_movemask_pd(reinterpret_cast<__m128d>(v));
+}
+#else
+template <class Vector>
+ADACONV_INLINE uint32_t top_bits(Vector v) {
+  uint32_t bits = 0;
+  for (unsigned i = 0; i < sizeof(v) / sizeof(v[0]); ++i) bits |= (v[i] != 0 ? 1u : 0u) << i;
+  return bits;
+}
+#endif
+
+template <class Vector>
+ADACONV_INLINE uint32_t positive(Vector v) {
+  const auto lanes = v > Vector{};
+#if defined(__SSE2__)
+  return top_bits(reinterpret_cast<Vector>(lanes));
+#else
+  return top_bits(lanes);
+#endif
+}
+
+template <class T>
+ADACONV_INLINE V<T> select_lanes(uint32_t bits, V<T> a, V<T> b) {
+  typename Vec<T>::bits lane;
+  for (int i = 0; i < kLanes<T>; ++i) lane[i] = 1 << i;
+  return ((lane & static_cast<decltype(lane[0] + 0)>(bits)) != 0) ? a : b;
+}
+ADACONV_INLINE V<float> select(uint32_t bits, V<float> a, V<float> b) {
+  return select_lanes<float>(bits, a, b);
+}
+ADACONV_INLINE V<double> select(uint32_t bits, V<double> a, V<double> b) {
+  return select_lanes<double>(bits, a, b);
+}
+
+#endif
+
+}  // namespace adaconv::ADACONV_VARIANT
