@@ -1,11 +1,12 @@
 """The CPU backend: allocation around the kernels of the native module ``adaconv._C``.
 
-``_C`` is compiled without torch and shares torch's OpenMP pool: its libgomp is found under the name that
-torch's own copy already holds in the process, so torch must be imported first.
+``_C`` is compiled without torch and shares torch's OpenMP pool: its libgomp is found under the name
+that torch's own copy already holds in the process, so torch must be imported first.
 """
 
 import importlib
 import os
+from typing import Any
 
 import torch  # noqa: F401  (its libgomp must be loaded before _C asks for one)
 
@@ -19,8 +20,18 @@ OPERATORS: frozenset[str] = frozenset(
 #: Why the backend cannot run in this process, or None where it can.
 unavailable: str | None = None
 
+_C: Any = None
 try:
     _C = importlib.import_module("adaconv._C")
 except ImportError as error:
-    _C = None
     unavailable = f"the native module adaconv._C cannot be imported ({error})"
+
+
+def variant() -> str:
+    """Name of the instruction set in use; the environment variable ``ADACONV_CPU`` forces one."""
+    return _C.variant()
+
+
+def variants() -> list[str]:
+    """Names of the instruction sets of this build that this CPU has, the best first."""
+    return _C.variants()

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from adaconv import cpu
 
-#: dtype → the dtype it is computed in; bfloat16 and float16 are widened and rounded once at the end.
+#: dtype → the dtype it is computed in; half precisions are widened, and rounded once at the end.
 COMPUTED_IN = {
     torch.float32: torch.float32,
     torch.float64: torch.float64,
@@ -29,12 +29,8 @@ def _native(function: str, dtype: torch.dtype):
     return getattr(cpu._C, f"adaptive_conv_{function}_{SUFFIX[COMPUTED_IN[dtype]]}")
 
 
-def _widen(*tensors: Tensor | None) -> list[Tensor | None]:
-    return [None if t is None else t.to(COMPUTED_IN[t.dtype]) for t in tensors]
-
-
-def _contiguous(tensor: Tensor | None) -> Tensor | None:
-    return None if tensor is None else tensor.contiguous()
+def _widen(tensor: Tensor) -> Tensor:
+    return tensor.to(COMPUTED_IN[tensor.dtype])
 
 
 def allocate_outputs(x: Tensor, d: Tensor, P: Tensor, save_signs: bool) -> tuple[Tensor, Tensor]:
@@ -105,10 +101,11 @@ def forward(
 ) -> tuple[Tensor, Tensor]:
     """Compute y and, where asked for, the sign bits of the regressed weights."""
     dtype = x.dtype
-    x, d, P, q, b = _widen(x, d, P, q, b)
+    x, d, P = _widen(x), _widen(d), _widen(P).contiguous()
+    q = None if q is None else _widen(q).contiguous()
+    b = None if b is None else _widen(b)
     y, signs = allocate_outputs(x, d, P, save_signs)
     if y.numel() > 0:
-        P, q = P.contiguous(), _contiguous(q)
         _native("forward", x.dtype)(
             _shape(x, d, P, stride, padding, dilation, groups, negative_slope),
             _strided(x), _strided(d), _address(P), _address(q), _strided(b), _strided(y),
@@ -136,14 +133,14 @@ def backward(
     The kernel makes the gradients of x and d together, and those of P and q together.
     """
     dtype = x.dtype
-    gy, x, d, P, q = _widen(gy, x, d, P, q)
+    gy, x, d, P = _widen(gy), _widen(x), _widen(d), _widen(P).contiguous()
+    q = None if q is None else _widen(q).contiguous()
     options = (stride, padding, dilation, groups, negative_slope)
     if gy.numel() > 0 and signs.numel() == 0:
         _, signs = forward(x, d, P, q, None, *options, True)
     inputs, weights = wanted[0] or wanted[1], wanted[2] or wanted[3]
     gradients = allocate_gradients(x, d, P, (inputs, inputs, weights, weights))
     if gy.numel() > 0:
-        P, q = P.contiguous(), _contiguous(q)
         gx, gd, gP, gq = gradients
         _native("backward", x.dtype)(
             _shape(x, d, P, *options),
@@ -151,4 +148,8 @@ def backward(
             _strided(gx) if inputs else None, _strided(gd) if inputs else None,
             _address(gP) if weights else None, _address(gq) if weights else None,
         )  # fmt: skip
-    return tuple(g.to(dtype) if want else g.new_empty(0, dtype=dtype) for g, want in zip(gradients, wanted, strict=True))
+    gx, gd, gP, gq = (
+        g.to(dtype) if want else g.new_empty(0, dtype=dtype)
+        for g, want in zip(gradients, wanted, strict=True)
+    )
+    return gx, gd, gP, gq

@@ -1,4 +1,4 @@
-"""Checks of arguments that the operators share; every message says what was got and what was expected."""
+"""Checks of arguments that the operators share: what was got, what was expected."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,7 +10,7 @@ FLOATING = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 def pair(name: str, value: int | Sequence[int], minimum: int) -> tuple[int, int]:
     """Return ``value`` as (vertical, horizontal); both at least ``minimum``."""
-    values = (value, value) if isinstance(value, int) else tuple(value)
+    values = tuple(value) if isinstance(value, Sequence) else (value, value)
     if len(values) != 2 or not all(isinstance(v, int) for v in values):
         raise TypeError(f"{name} must be an integer or a pair of integers, got {value!r}")
     if min(values) < minimum:
@@ -19,7 +19,7 @@ def pair(name: str, value: int | Sequence[int], minimum: int) -> tuple[int, int]
 
 
 def tensors(expected_ranks: Mapping[str, int], given: Mapping[str, Tensor | None]) -> None:
-    """Check kind, rank, dtype and device of the named tensors; those that are None are passed over."""
+    """Check kind, rank, dtype and device of the named tensors; None is passed over."""
     first: tuple[str, Tensor] | None = None
     for name, tensor in given.items():
         if tensor is None:
@@ -28,10 +28,13 @@ def tensors(expected_ranks: Mapping[str, int], given: Mapping[str, Tensor | None
             raise TypeError(f"{name} must be a tensor, got {type(tensor).__name__}")
         if tensor.dim() != expected_ranks[name]:
             raise ValueError(
-                f"{name} must have {expected_ranks[name]} dimensions, got shape {tuple(tensor.shape)}"
+                f"{name} must have {expected_ranks[name]} dimensions, "
+                f"got shape {tuple(tensor.shape)}"
             )
         if tensor.dtype not in FLOATING:
-            raise TypeError(f"{name} must be float32, float64, bfloat16 or float16, got {tensor.dtype}")
+            raise TypeError(
+                f"{name} must be float32, float64, bfloat16 or float16, got {tensor.dtype}"
+            )
         if first is None:
             first = (name, tensor)
         elif tensor.dtype != first[1].dtype:
@@ -40,7 +43,8 @@ def tensors(expected_ranks: Mapping[str, int], given: Mapping[str, Tensor | None
             )
         elif tensor.device != first[1].device:
             raise ValueError(
-                f"{name} must be on the device of {first[0]}, {first[1].device}, got {tensor.device}"
+                f"{name} must be on the device of {first[0]}, {first[1].device}, "
+                f"got {tensor.device}"
             )
 
 

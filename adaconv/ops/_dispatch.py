@@ -1,7 +1,7 @@
 """Choice of the backend that runs an operator.
 
-One function per backend both selects and explains: it returns ``None`` where the backend can run and the
-reason where it cannot. Backends are tried in the order of :data:`BACKENDS`, the fastest first.
+One function per backend both selects and explains: it returns ``None`` where the backend can run
+and the reason where it cannot. They are tried in the order of :data:`BACKENDS`, the fastest first.
 """
 
 import contextlib
@@ -14,6 +14,7 @@ from torch import Tensor
 import adaconv.cpu as cpu
 
 ENVIRONMENT_VARIABLE = "ADACONV_BACKEND"
+
 
 class BackendError(RuntimeError):
     """A backend was named that cannot run the call; the message gives every backend's reason."""
@@ -50,10 +51,10 @@ _scope = _Scope()
 
 @contextlib.contextmanager
 def backend(name: str | None) -> Iterator[None]:
-    """Run every operator inside the ``with`` block on the backend ``name`` (``None``: choose freely).
+    """Run every operator inside the ``with`` block on the backend ``name`` (``None``: choose).
 
-    A ``backend=`` argument of a call wins over this scope, and this scope over the environment variable
-    ``ADACONV_BACKEND``.
+    A ``backend=`` argument of a call wins over this scope, and this scope over the environment
+    variable ``ADACONV_BACKEND``.
 
     Raises:
         BackendError: no backend has that name.

@@ -1,6 +1,7 @@
 """Adaptive convolution: schema, checks, autograd and the public function."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +10,7 @@ from torch import Tensor
 from adaconv.cpu import adaptive_conv as kernels
 from adaconv.ops import _checks, _dispatch
 from adaconv.reference import adaptive_conv as reference
+from adaconv.reference import adaptive_conv_double
 
 STEM = "adaptive_conv"
 
@@ -33,17 +35,20 @@ def adaptive_conv2d(
         w[n,o,c,t,p] &= \mathrm{act}\Big(\sum_k P[o,c,t,k]\,d[n,k,p] + q[o,c,t]\Big) \\
         y[n,o,p] &= \sum_{c,t} w[n,o,c,t,p]\;x[n,c,p+t] + b[n,o,p]
 
-    with ``act`` a leaky ReLU. The weights ``w`` are never written to memory. Gradients of every argument are
-    available, to second order.
+    with ``act`` a leaky ReLU. The weights ``w`` are never written to memory. Gradients of all
+    orders are available; those beyond the first are formed by the reference, in chunks.
 
     Args:
         x: input, (N, C, H, W) or (C, H, W).
-        d: features that the weights are regressed from, (N, D, OH, OW) or (D, OH, OW); OH and OW are the
-            output size of the convolution.
+        d: features that the weights are regressed from, (N, D, OH, OW) or (D, OH, OW); OH and OW
+            are the output size of the convolution.
         P: regression matrix, (O, C / groups, kh, kw, D).
         q: bias of the regression, (O, C / groups, kh, kw).
         b: bias of every output pixel, (N, O, OH, OW) or (O, OH, OW).
-        stride, padding, dilation, groups: as in :func:`torch.nn.functional.conv2d`.
+        stride: as in :func:`torch.nn.functional.conv2d`.
+        padding: likewise; a number, a pair, "valid" or "same".
+        dilation: likewise.
+        groups: likewise; all groups share ``d``.
         negative_slope: slope of ``act`` below 0; 0 is ReLU, 1 the identity.
         backend: name of the backend to run; ``None`` chooses, see :func:`adaconv.backend`.
 
@@ -54,7 +59,8 @@ def adaptive_conv2d(
         TypeError, ValueError: an argument does not fit; the message says what was expected.
         BackendError: the named backend cannot run this call.
 
-    Source: Nguyen & Ray, "Generative Adversarial Networks using Adaptive Convolution", 2018, equation 5.
+    Source: Nguyen & Ray, "Generative Adversarial Networks using Adaptive Convolution", 2018,
+    equation 5.
 
     Example:
         >>> x, d = torch.randn(2, 8, 5, 5), torch.randn(2, 4, 5, 5)
@@ -63,15 +69,16 @@ def adaptive_conv2d(
         torch.Size([2, 6, 5, 5])
     """
     if isinstance(x, Tensor) and x.dim() == 3:
-        batched = [t if t is None else t.unsqueeze(0) for t in (x, d, b)]
-        return adaptive_conv2d(
-            batched[0], batched[1], P, q, batched[2], stride=stride, padding=padding, dilation=dilation,
-            groups=groups, negative_slope=negative_slope, backend=backend,
-        ).squeeze(0)  # fmt: skip
+        y = adaptive_conv2d(
+            x[None], d[None], P, q, None if b is None else b[None], stride=stride, padding=padding,
+            dilation=dilation, groups=groups, negative_slope=negative_slope, backend=backend,
+        )  # fmt: skip
+        return y[0]
 
     stride = _checks.pair("stride", stride, 1)
     dilation = _checks.pair("dilation", dilation, 1)
-    x, d, P, q, b = _autocast(x, d, P, q, b)
+    device = x.device.type if isinstance(x, Tensor) else "cpu"
+    x, d, P, q, b = (_autocast(t, device) for t in (x, d, P, q, b))
     _checks.tensors(
         {"x": 4, "d": 4, "P": 5, "q": 4, "b": 4}, {"x": x, "d": d, "P": P, "q": q, "b": b}
     )
@@ -84,23 +91,23 @@ def adaptive_conv2d(
         return reference.adaptive_conv2d(
             x, d, P, q, b, stride, padding, dilation, groups, negative_slope
         )
-    save_signs = torch.is_grad_enabled() and any(t.requires_grad for t in (x, d, P, q) if t is not None)
+    save_signs = torch.is_grad_enabled() and any(
+        t.requires_grad for t in (x, d, P, q) if t is not None
+    )
     y, _ = _forward(
         x, d, P, q, b, stride, padding, dilation, groups, negative_slope, save_signs, chosen
     )
     return y
 
 
-def _autocast(*given: Tensor | None) -> tuple[Tensor | None, ...]:
-    """Cast to autocast's dtype where it is on, as PyTorch's own convolutions do (float64 stays)."""
-    device = next((t.device.type for t in given if isinstance(t, Tensor)), "cpu")
+def _autocast(tensor: Any, device: str) -> Any:
+    """Cast to autocast's dtype where it is on, as it does for convolutions (float64 stays)."""
+    if not isinstance(tensor, Tensor) or not torch.amp.is_autocast_available(device):
+        return tensor
     if not torch.is_autocast_enabled(device):
-        return given
-    dtype = torch.get_autocast_dtype(device)
-    return tuple(
-        t.to(dtype) if isinstance(t, Tensor) and t.is_floating_point() and t.dtype != torch.float64 else t
-        for t in given
-    )  # fmt: skip
+        return tensor
+    eligible = tensor.is_floating_point() and tensor.dtype != torch.float64
+    return tensor.to(torch.get_autocast_dtype(device)) if eligible else tensor
 
 
 def _resolve_padding(
@@ -110,7 +117,7 @@ def _resolve_padding(
     padding: int | Sequence[int] | str,
     dilation: tuple[int, int],
 ) -> tuple[Tensor, tuple[int, int]]:
-    """Turn "valid" and "same" into numbers; "same" with an even span pads one pixel more on the far side."""
+    """Turn "valid" and "same" into numbers; an odd total pads the far side by one pixel more."""
     if not isinstance(padding, str):
         return x, _checks.pair("padding", padding, 0)
     if padding == "valid":
@@ -144,10 +151,13 @@ def _check_shapes(
         raise ValueError(f"P must have no empty dimension, got shape {tuple(P.shape)}")
     if c != group_channels * groups:
         raise ValueError(
-            f"x must have P's input channels times groups, {group_channels} * {groups}, channels, got {c}"
+            f"x must have P's input channels times groups, {group_channels} * {groups}, "
+            f"channels, got {c}"
         )
     if out_channels % groups:
-        raise ValueError(f"P's {out_channels} output channels must be a multiple of groups={groups}")
+        raise ValueError(
+            f"P's {out_channels} output channels must be a multiple of groups={groups}"
+        )
     oh, ow = _checks.output_size(x.shape[2:], (kh, kw), stride, padding, dilation)
     _checks.shape("d", d, (n, features, oh, ow), "batch, P's features, output size")
     _checks.shape("q", q, (out_channels, group_channels, kh, kw), "P's without the features")
@@ -170,7 +180,9 @@ def _forward(
     backend: str,
 ) -> tuple[Tensor, Tensor]:
     """Return y and the sign bits of the regressed weights (empty unless they are to be saved)."""
-    return kernels.forward(x, d, P, q, b, stride, padding, dilation, groups, negative_slope, save_signs)
+    return kernels.forward(
+        x, d, P, q, b, stride, padding, dilation, groups, negative_slope, save_signs
+    )
 
 
 @_forward.register_fake
@@ -206,7 +218,7 @@ def _(gy, x, d, P, q, signs, stride, padding, dilation, groups, negative_slope, 
 
 
 def _save_for_backward(ctx, inputs, output):
-    x, d, P, q, _, *options, save_signs, backend = inputs
+    x, d, P, q, _, *options, _save_signs, backend = inputs
     ctx.set_materialize_grads(False)
     ctx.mark_non_differentiable(output[1])
     ctx.save_for_backward(x, d, P, q, output[1])
@@ -229,17 +241,17 @@ _forward.register_autograd(_differentiate, setup_context=_save_for_backward)
 
 
 def _save_for_double_backward(ctx, inputs, output):
-    gy, x, d, P, q, _, *options, wanted, _ = inputs
+    gy, x, d, P, q, _, *options, _wanted, _ = inputs
     ctx.set_materialize_grads(False)
     ctx.save_for_backward(gy, x, d, P, q)
     ctx.options = options
 
 
 def _differentiate_twice(ctx, ux, ud, uP, uq):
-    from adaconv.ops.adaptive_conv_double import double_backward
-
-    gradients = double_backward(
-        *ctx.saved_tensors, (ux, ud, uP, uq), ctx.needs_input_grad[:5], *ctx.options
+    gradients = adaptive_conv_double.double_backward(
+        adaptive_conv_double.Values._make([*ctx.saved_tensors, ux, ud, uP, uq]),
+        ctx.needs_input_grad[:5],
+        *ctx.options,
     )
     return *gradients, *(None,) * 8
 

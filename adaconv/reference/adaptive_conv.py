@@ -46,15 +46,36 @@ def adaptive_conv2d(
     ``y[n,o,p] = Σ_{c,t} w[n,o,c,t,p]·x[n,c,p+t] + b[n,o,p]``; arguments as in
     :func:`adaconv.adaptive_conv2d`, checked there.
     """
-    n, _, oh, ow = d.shape
-    out_channels, _, kh, kw, _ = P.shape
+    weights = regress(d, P, q)
+    weights = F.relu(weights) if negative_slope == 0 else F.leaky_relu(weights, negative_slope)
+    y = apply(weights, x, d, P, stride, padding, dilation, groups)
+    return y if b is None else y + b
+
+
+def regress(d: Tensor, P: Tensor, q: Tensor | None) -> Tensor:
+    """Return ``P·d + q``: a row of O·C/g·kh·kw values for each of the N·OH·OW pixels."""
     rows = d.permute(0, 2, 3, 1).flatten(0, 2)
     matrix = P.flatten(0, 3).t()
-    weights = rows @ matrix if q is None else torch.addmm(q.flatten(), rows, matrix)
-    weights = F.relu(weights) if negative_slope == 0 else F.leaky_relu(weights, negative_slope)
-    weights = weights.view(rows.shape[0] * groups, out_channels // groups, P[0].numel() // P.shape[4])
+    return rows @ matrix if q is None else torch.addmm(q.flatten(), rows, matrix)
 
-    columns = patches(x, (kh, kw), (oh, ow), stride, padding, dilation)
-    columns = columns.permute(0, 4, 5, 1, 2, 3).reshape(weights.shape[0], weights.shape[2], 1)
-    y = torch.bmm(weights, columns).view(n, oh, ow, out_channels).permute(0, 3, 1, 2)
-    return y if b is None else y + b
+
+def apply(
+    weights: Tensor,
+    x: Tensor,
+    d: Tensor,
+    P: Tensor,
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    dilation: tuple[int, int],
+    groups: int,
+) -> Tensor:
+    """Convolve ``x`` with the rows of weights that :func:`regress` returns for ``d`` and ``P``."""
+    n, _, oh, ow = d.shape
+    out_channels, group_channels, kh, kw, _ = P.shape
+    columns = patches(x, (kh, kw), (oh, ow), stride, padding, dilation).permute(0, 4, 5, 1, 2, 3)
+    length = group_channels * kh * kw
+    y = torch.bmm(
+        weights.reshape(n * oh * ow * groups, out_channels // groups, length),
+        columns.reshape(n * oh * ow * groups, length, 1),
+    )
+    return y.view(n, oh, ow, out_channels).permute(0, 3, 1, 2)

@@ -1,0 +1,12 @@
+"""Generative adversarial networks, by name: every file of this package registers its own."""
+
+import importlib
+import pkgutil
+
+from adaconv.models._registry import create, names
+from adaconv.models.gan import GAN
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")
+
+__all__ = ["GAN", "create", "names"]

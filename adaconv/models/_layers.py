@@ -1,0 +1,40 @@
+"""What the models share: sizes that are checked, and the initialisation of ordinary layers."""
+
+import math
+
+from torch import nn
+
+from adaconv.nn._init import truncated_normal_
+
+
+def scaled(channels: int, width: float) -> int:
+    """Return ``channels`` times ``width``, rounded to the nearest integer, at least 1.
+
+    >>> scaled(64, 0.25), scaled(16, 0.01)
+    (16, 1)
+    """
+    return max(1, round(channels * width))
+
+
+def check_width(width: float) -> None:
+    """Raise unless ``width`` is a positive number."""
+    if isinstance(width, bool) or not isinstance(width, int | float):
+        raise TypeError(f"width must be a number, got {width!r}")
+    if not (math.isfinite(width) and width > 0):
+        raise ValueError(f"width must be a positive number, got {width!r}")
+
+
+def check_image_size(image_size: int, multiple: int) -> None:
+    """Raise unless ``image_size`` is a positive multiple of ``multiple``."""
+    if isinstance(image_size, bool) or not isinstance(image_size, int):
+        raise TypeError(f"image_size must be an integer, got {image_size!r}")
+    if image_size < 1 or image_size % multiple:
+        raise ValueError(f"image_size must be a positive multiple of {multiple}, got {image_size}")
+
+
+def initialize(layer: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:
+    """Give the layer a truncated normal weight and a bias of 0; return it."""
+    truncated_normal_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer

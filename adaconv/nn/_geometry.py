@@ -1,0 +1,162 @@
+"""Where the windows of a block lie on the picture that it reads.
+
+The filter's window is the one that :class:`torch.nn.Conv2d` slides. The features that its weights
+are regressed from come from a second window, of another size, that moves with the same stride
+around the same centre; so both give the same output size, whatever the picture's.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from adaconv.nn._names import unknown
+from adaconv.ops import _checks
+
+#: padding_mode of torch.nn.Conv2d → mode of torch.nn.functional.pad
+PADDING_MODES = {
+    "zeros": "constant",
+    "reflect": "reflect",
+    "replicate": "replicate",
+    "circular": "circular",
+}
+
+Pair = tuple[int, int]
+
+
+def resolve_padding(
+    padding: int | Sequence[int] | str, kernel_size: Pair, stride: Pair, dilation: Pair
+) -> tuple[Pair, Pair]:
+    """Return the pads (top, left) and (bottom, right) that :class:`torch.nn.Conv2d` would apply.
+
+    Raises:
+        ValueError: ``padding`` is an unknown word, is negative, or is "same" with a stride.
+        TypeError: ``padding`` is neither a word, an integer, nor a pair of integers.
+    """
+    if not isinstance(padding, str):
+        pads = _checks.pair("padding", padding, 0)
+        return pads, pads
+    if padding == "valid":
+        return (0, 0), (0, 0)
+    if padding != "same":
+        raise ValueError(f'padding must be a number, a pair, "valid" or "same", got {padding!r}')
+    if stride != (1, 1):
+        raise ValueError(f'padding="same" needs stride 1, got {stride}')
+    total = [dilation[i] * (kernel_size[i] - 1) for i in range(2)]
+    return (total[0] // 2, total[1] // 2), (-(-total[0] // 2), -(-total[1] // 2))
+
+
+@dataclass(frozen=True)
+class Window:
+    """A window that slides over a picture: pairs are (vertical, horizontal), all numbers pixels.
+
+    ``near`` is padded at the top and left of the picture, ``far`` at the bottom and right; negative
+    pads crop.
+    """
+
+    size: Pair
+    stride: Pair
+    dilation: Pair
+    near: Pair
+    far: Pair
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether a convolution can apply these pads through its own ``padding`` argument."""
+        return self.near == self.far and min(self.near) >= 0
+
+    def centred(self, size: Pair) -> "Window":
+        """Return the undilated window of another size whose centre stays on the centre of this one.
+
+        Where the two extents differ by an odd number of pixels the centres cannot meet; the new
+        one then lies half a pixel above or to the left of the old one. Every picture has as many
+        positions for one as for the other.
+        """
+        growth = [size[i] - 1 - self.dilation[i] * (self.size[i] - 1) for i in range(2)]
+        far = [growth[i] // 2 for i in range(2)]
+        near = [growth[i] - far[i] for i in range(2)]
+        return Window(
+            size=size,
+            stride=self.stride,
+            dilation=(1, 1),
+            near=(self.near[0] + near[0], self.near[1] + near[1]),
+            far=(self.far[0] + far[0], self.far[1] + far[1]),
+        )
+
+    def unpadded(self) -> "Window":
+        """Return this window for a picture that carries its pads already."""
+        return replace(self, near=(0, 0), far=(0, 0))
+
+    def pad(self, picture: Tensor, mode: str = "zeros") -> Tensor:
+        """Apply the pads to ``picture``, (N, C, H, W)."""
+        (top, left), (bottom, right) = self.near, self.far
+        return F.pad(picture, (left, right, top, bottom), mode=PADDING_MODES[mode])
+
+    def conv2d(
+        self, picture: Tensor, weight: Tensor, bias: Tensor | None = None, groups: int = 1
+    ) -> Tensor:
+        """Convolve, (N, C, H, W) → (N, O, OH, OW), with zero padding."""
+        picture, padding = self._ready(picture)
+        return F.conv2d(picture, weight, bias, self.stride, padding, self.dilation, groups)
+
+    def unfold(self, picture: Tensor, output_size: Pair) -> Tensor:
+        """List what the window sees, (N, C, H, W) → (N, C * kh * kw, OH, OW), with zero padding."""
+        picture, padding = self._ready(picture)
+        columns = F.unfold(picture, self.size, self.dilation, padding, self.stride)
+        return columns.unflatten(2, output_size)
+
+    def check_fits(self, picture: Tensor) -> Pair:
+        """Return the output's (height, width); raise ValueError for a picture that is too small."""
+        height, width = picture.shape[-2:]
+        padded = (
+            height + self.near[0] + self.far[0],
+            width + self.near[1] + self.far[1],
+        )
+        return _checks.output_size(padded, self.size, self.stride, (0, 0), self.dilation)
+
+    def _ready(self, picture: Tensor) -> tuple[Tensor, Pair]:
+        """Leave symmetric pads to the operator, which needs no copy for them; apply others here."""
+        return (picture, self.near) if self.symmetric else (self.pad(picture), (0, 0))
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The border that a block's picture gets, and the two windows that then slide over it.
+
+    A picture that needs more than symmetric zeros gets its border first, and both windows slide
+    over the result: they see the same picture, and zeros beyond it.
+    """
+
+    border: Window | None
+    padding_mode: str
+    filter: Window
+    regression: Window
+
+    @classmethod
+    def of(
+        cls,
+        kernel_size: Pair,
+        stride: Pair,
+        padding: int | Sequence[int] | str,
+        dilation: Pair,
+        padding_mode: str,
+        adaptive_kernel_size: Pair,
+    ) -> "Geometry":
+        """Lay out the windows for the arguments of a :class:`torch.nn.Conv2d`.
+
+        Raises:
+            TypeError, ValueError: ``padding`` or ``padding_mode`` does not fit.
+        """
+        if padding_mode not in PADDING_MODES:
+            raise ValueError(unknown("padding_mode", padding_mode, PADDING_MODES))
+        near, far = resolve_padding(padding, kernel_size, stride, dilation)
+        window = Window(kernel_size, stride, dilation, near, far)
+        border = None if padding_mode == "zeros" and window.symmetric else window
+        if border is not None:
+            window = window.unpadded()
+        return cls(border, padding_mode, window, window.centred(adaptive_kernel_size))
+
+    def frame(self, picture: Tensor) -> Tensor:
+        """Return the picture, (N, C, H, W), with the border that both windows see."""
+        return picture if self.border is None else self.border.pad(picture, self.padding_mode)

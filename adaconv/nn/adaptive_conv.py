@@ -1,0 +1,243 @@
+"""Adaptive convolution as a module."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from adaconv.nn._geometry import Geometry
+from adaconv.nn._init import truncated_normal_
+from adaconv.nn._names import unknown
+from adaconv.ops import _checks, adaptive_conv2d
+
+REGRESSORS = ("separable", "full")
+
+
+class AdaConvBlock(nn.Module):
+    r"""A drop-in for :class:`torch.nn.Conv2d` whose weights are regressed at every pixel.
+
+    .. math::
+        d &= \mathrm{depthwise\_weight} * x \\
+        w[n,o,c,t,p] &= \mathrm{act}\Big(\sum_k P[o,c,t,k]\,d[n,k,p] + q[o,c,t]\Big) \\
+        y[n,o,p] &= \sum_{c,t} w[n,o,c,t,p]\;x[n,c,p+t]
+            + (\mathrm{bias\_weight} * x)[n,o,p] + \mathrm{bias}[o]
+
+    with ``*`` an ordinary convolution with a window of ``adaptive_kernel_size``, ``P`` the
+    ``pointwise_weight``, ``q`` the ``pointwise_bias`` and ``act`` a leaky ReLU. The weights ``w``
+    are never written to memory, see :func:`adaconv.adaptive_conv2d`. Input and output shapes are
+    those of :class:`torch.nn.Conv2d` with the same arguments: (N, C, H, W) or (C, H, W).
+
+    The window of ``adaptive_kernel_size`` moves with the filter's stride, undilated, around the
+    filter window's centre; where their extents differ by an odd number of pixels, half a pixel
+    above or to the left of it. It sees the picture that the filter sees, with the border that
+    ``padding_mode`` gives it, and zeros beyond.
+
+    Args:
+        in_channels, out_channels, kernel_size, stride, padding, dilation, groups, padding_mode,
+            device, dtype: as in :class:`torch.nn.Conv2d`.
+        bias: whether to learn the constant ``bias``. Without it zeros stay zeros; ``bias_weight``,
+            which depends on ``x``, and ``pointwise_bias``, which belongs to the regression, are
+            there in any case.
+        adaptive_kernel_size: window in pixels that weights and biases are regressed from.
+        regressor: "separable" regresses from a depthwise convolution of ``x`` (equation 5 of the
+            source), "full" from all values in the window (equation 2), at ``adaptive_kernel_size``²
+            times the cost.
+        negative_slope: slope of ``act`` below 0; 0 is ReLU, the source's choice, and 1 the
+            identity.
+        upsample: factor of a nearest-neighbour upsampling of ``x`` that comes before everything
+            else.
+        backend: name of the backend to run; ``None`` chooses, see :func:`adaconv.backend`.
+
+    Attributes:
+        depthwise_weight: (C, 1, kA, kA), or ``None`` with ``regressor="full"``.
+        pointwise_weight: (O, C / groups, kh, kw, D) with D = C ("separable") or C kA² ("full", in
+            the order of :func:`torch.nn.functional.unfold`).
+        pointwise_bias: (O, C / groups, kh, kw).
+        bias_weight: (O, C, kA, kA); never grouped.
+        bias: (O,), or ``None`` with ``bias=False``.
+
+    Raises:
+        TypeError, ValueError: an argument does not fit; the message says what was expected.
+
+    Source: Nguyen & Ray, "Generative Adversarial Networks using Adaptive Convolution", 2018,
+    section 3.
+
+    Example:
+        >>> block = AdaConvBlock(64, 32, 3, padding=1)
+        >>> block(torch.randn(2, 64, 8, 8)).shape
+        torch.Size([2, 32, 8, 8])
+        >>> sum(p.numel() for p in block.parameters())
+        1217120
+    """
+
+    depthwise_weight: Tensor | None
+    pointwise_weight: Tensor
+    pointwise_bias: Tensor
+    bias_weight: Tensor
+    bias: Tensor | None
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | Sequence[int],
+        stride: int | Sequence[int] = 1,
+        padding: int | Sequence[int] | str = 0,
+        dilation: int | Sequence[int] = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        adaptive_kernel_size: int | Sequence[int] = 3,
+        regressor: str = "separable",
+        negative_slope: float = 0.0,
+        upsample: int = 1,
+        backend: str | None = None,
+    ) -> None:
+        super().__init__()
+        _check_channels(in_channels, out_channels, groups)
+        if regressor not in REGRESSORS:
+            raise ValueError(unknown("regressor", regressor, REGRESSORS))
+        if not isinstance(upsample, int) or upsample < 1:
+            raise ValueError(f"upsample must be an integer of at least 1, got {upsample!r}")
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.kernel_size = _checks.pair("kernel_size", kernel_size, 1)
+        self.stride = _checks.pair("stride", stride, 1)
+        self.padding = padding if isinstance(padding, str) else _checks.pair("padding", padding, 0)
+        self.dilation = _checks.pair("dilation", dilation, 1)
+        self.groups = groups
+        self.padding_mode = padding_mode
+        self.adaptive_kernel_size = _checks.pair("adaptive_kernel_size", adaptive_kernel_size, 1)
+        self.regressor = regressor
+        self.negative_slope = negative_slope
+        self.upsample = upsample
+        self.backend = backend
+        self._geometry = Geometry.of(
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.dilation,
+            padding_mode,
+            self.adaptive_kernel_size,
+        )
+        self._register(bias, {"device": device, "dtype": dtype})
+        self.reset_parameters()
+
+    def _register(self, bias: bool, factory: dict[str, Any]) -> None:
+        """Create the parameters, uninitialised, under the names of the state_dict."""
+        separable = self.regressor == "separable"
+        window = self.adaptive_kernel_size
+        features = self.in_channels * (1 if separable else window[0] * window[1])
+        filters = (self.out_channels, self.in_channels // self.groups, *self.kernel_size)
+        shapes = {
+            "depthwise_weight": (self.in_channels, 1, *window) if separable else None,
+            "pointwise_weight": (*filters, features),
+            "pointwise_bias": filters,
+            "bias_weight": (self.out_channels, self.in_channels, *window),
+            "bias": (self.out_channels,) if bias else None,
+        }
+        for name, shape in shapes.items():
+            parameter = None if shape is None else nn.Parameter(torch.empty(shape, **factory))
+            self.register_parameter(name, parameter)
+
+    def reset_parameters(self) -> None:
+        """Draw weights from N(0, 0.02²) truncated at two standard deviations; set biases to 0."""
+        for name, parameter in self.named_parameters(recurse=False):
+            if name in ("bias", "pointwise_bias"):
+                nn.init.zeros_(parameter)
+            else:
+                truncated_normal_(parameter)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map x (N, C, H, W) to y (N, O, OH, OW), or (C, H, W) to (O, OH, OW)."""
+        self._check_input(x)
+        if x.dim() == 3:
+            return self(x.unsqueeze(0)).squeeze(0)
+        if self.upsample > 1:
+            x = F.interpolate(x, scale_factor=self.upsample, mode="nearest")
+        x = self._geometry.frame(x)
+        window = self._geometry.filter
+        output_size = window.check_fits(x)
+        return adaptive_conv2d(
+            x,
+            self._features(x, output_size),
+            self.pointwise_weight,
+            self.pointwise_bias,
+            self._geometry.regression.conv2d(x, self.bias_weight, self.bias),
+            stride=self.stride,
+            padding=window.near,
+            dilation=self.dilation,
+            groups=self.groups,
+            negative_slope=self.negative_slope,
+            backend=self.backend,
+        )
+
+    def _features(self, x: Tensor, output_size: tuple[int, int]) -> Tensor:
+        """Return d, (N, D, OH, OW), that the weights are regressed from."""
+        window = self._geometry.regression
+        if self.depthwise_weight is None:
+            return window.unfold(x, output_size)
+        return window.conv2d(x, self.depthwise_weight, groups=self.in_channels)
+
+    def _check_input(self, x: Tensor) -> None:
+        channels, weight = self.in_channels, self.pointwise_weight
+        if not isinstance(x, Tensor):
+            raise TypeError(f"x must be a tensor, got {type(x).__name__}")
+        if x.dim() not in (3, 4) or x.shape[-3] != channels:
+            raise ValueError(
+                f"x must have shape (N, {channels}, H, W) or ({channels}, H, W), "
+                f"got {tuple(x.shape)}"
+            )
+        if x.device != weight.device:
+            raise ValueError(f"x must be on the block's device, {weight.device}, got {x.device}")
+        # Under autocast the operators cast.
+        if x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
+            raise TypeError(f"x must have the block's dtype, {weight.dtype}, got {x.dtype}")
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "AdaConvBlock":
+        """Keep the 5-D pointwise_weight from ``to(memory_format=...)``, which would refuse it."""
+
+        def apply(tensor: Tensor) -> Tensor:
+            if tensor.dim() != 5:
+                return fn(tensor)
+            return fn(tensor.flatten(0, 3)).unflatten(0, tensor.shape[:4])
+
+        return super()._apply(apply, recurse)
+
+    def extra_repr(self) -> str:
+        """Return the arguments as :class:`torch.nn.Conv2d` does; most defaults are left out."""
+        optional = {
+            "padding": (self.padding, (0, 0)),
+            "dilation": (self.dilation, (1, 1)),
+            "groups": (self.groups, 1),
+            "bias": (self.bias is not None, True),
+            "padding_mode": (self.padding_mode, "zeros"),
+            "regressor": (self.regressor, "separable"),
+            "negative_slope": (self.negative_slope, 0.0),
+            "upsample": (self.upsample, 1),
+            "backend": (self.backend, None),
+        }
+        parts = [
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, "
+            f"stride={self.stride}, adaptive_kernel_size={self.adaptive_kernel_size}"
+        ]
+        parts += [
+            f"{name}={value!r}" for name, (value, usual) in optional.items() if value != usual
+        ]
+        return ", ".join(parts)
+
+
+def _check_channels(in_channels: int, out_channels: int, groups: int) -> None:
+    given = {"groups": groups, "in_channels": in_channels, "out_channels": out_channels}
+    for name, value in given.items():
+        if not isinstance(value, int):
+            raise TypeError(f"{name} must be an integer, got {value!r}")
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+        if value % groups:
+            raise ValueError(f"{name} must be a multiple of groups={groups}, got {value}")
