@@ -1,0 +1,1 @@
+"""One module per source of data; :mod:`adaconv.data.registry` finds those in this folder."""
