@@ -1,4 +1,4 @@
-"""Convolutions whose weights depend on the place they are applied to, and the GANs built on them."""
+"""Convolutions whose weights depend on the place, and the GANs built on them."""
 
 from adaconv.nn.convert import convert
 from adaconv.ops import BackendError, adaptive_conv2d, backend, backends

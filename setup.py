@@ -1,0 +1,48 @@
+"""Builds the native module ``adaconv._C`` with CMake and ninja; the rest is in pyproject.toml.
+
+``ADACONV_BUILD`` chooses what is built: ``cpu`` (the default) or ``none`` for a pure-Python wheel,
+which runs every operator through the reference.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+ROOT = Path(__file__).parent.resolve()
+BUILDS = ("cpu", "none")
+
+
+class CMakeBuild(build_ext):
+    """Runs CMake where setuptools would have run the compiler."""
+
+    def build_extension(self, ext: Extension) -> None:
+        """Configure and build; the module lands where setuptools looks for it."""
+        import pybind11
+
+        target = Path(self.get_ext_fullpath(ext.name)).resolve().parent
+        build = Path(self.build_temp).resolve()
+        configure = [
+            "cmake", "-G", "Ninja", "-S", str(ROOT), "-B", str(build),
+            "-DCMAKE_BUILD_TYPE=Release",
+            "-DPYBIND11_FINDPYTHON=ON",
+            f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
+            f"-DPython_EXECUTABLE={sys.executable}",
+            f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={target}",
+        ]  # fmt: skip
+        subprocess.run(configure, check=True)
+        subprocess.run(["cmake", "--build", str(build)], check=True)
+
+
+build = os.environ.get("ADACONV_BUILD", "cpu")
+if build not in BUILDS:
+    raise SystemExit(f"ADACONV_BUILD must be one of {', '.join(BUILDS)}, got {build!r}")
+
+native = {
+    "ext_modules": [Extension("adaconv._C", sources=[])],
+    "cmdclass": {"build_ext": CMakeBuild},
+}
+setup(**(native if build == "cpu" else {}))

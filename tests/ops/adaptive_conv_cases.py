@@ -1,0 +1,84 @@
+"""Random calls of adaptive convolution that the tests share."""
+
+import random
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from adaconv import adaptive_conv2d
+
+
+@dataclass
+class Case:
+    """Shapes and options of one call."""
+
+    batch: int = 2
+    channels: int = 3
+    outputs: int = 4
+    size: tuple[int, int] = (7, 9)
+    kernel_size: tuple[int, int] = (3, 3)
+    features: int = 5
+    groups: int = 1
+    with_q: bool = True
+    with_b: bool = True
+    options: dict = field(default_factory=dict)
+
+    def tensors(self, make, dtype=torch.float64) -> list[Tensor | None]:
+        """Return x, d, P, q, b, filled by ``make(*shape)``."""
+        x = make(self.batch, self.channels * self.groups, *self.size)
+        weights = (self.outputs * self.groups, self.channels, *self.kernel_size)
+        oh, ow = self.output_size()
+        return [
+            None if t is None else t.to(dtype)
+            for t in (
+                x,
+                make(self.batch, self.features, oh, ow),
+                make(*weights, self.features),
+                make(*weights) if self.with_q else None,
+                make(self.batch, weights[0], oh, ow) if self.with_b else None,
+            )
+        ]
+
+    def output_size(self) -> tuple[int, int]:
+        conv = torch.nn.functional.conv2d(
+            torch.zeros(1, 1, *self.size),
+            torch.zeros(1, 1, *self.kernel_size),
+            **{k: v for k, v in self.options.items() if k != "negative_slope"},
+        )
+        return conv.shape[2], conv.shape[3]
+
+    def call(self, tensors, backend, **more) -> Tensor:
+        return adaptive_conv2d(
+            *tensors, groups=self.groups, backend=backend, **self.options, **more
+        )
+
+
+def random_case(seed: int) -> Case:
+    """Draw everything the operator takes: even, non-square, strided, dilated, grouped, ragged."""
+    rng = random.Random(seed)
+    return Case(
+        batch=rng.randint(1, 3),
+        channels=rng.choice([1, 2, 3, 7, 16]),
+        outputs=rng.choice([1, 2, 3, 7]),
+        size=(rng.randint(9, 20), rng.randint(10, 40)),
+        kernel_size=(rng.randint(1, 5), rng.randint(1, 4)),
+        features=rng.choice([1, 2, 3, 8, 17, 33, 40]),
+        groups=rng.choice([1, 1, 2, 3]),
+        with_q=rng.random() < 0.7,
+        with_b=rng.random() < 0.7,
+        options={
+            "stride": (rng.randint(1, 3), rng.randint(1, 2)),
+            "padding": (rng.randint(0, 3), rng.randint(0, 3)),
+            "dilation": (rng.randint(1, 2), rng.randint(1, 3)),
+            "negative_slope": rng.choice([0.0, 0.0, 0.5, 1.0]),
+        },
+    )
+
+
+def results(case: Case, tensors, gy_of, backend, **more) -> list[Tensor]:
+    """Return y and the gradient of every argument for the upstream gradient ``gy_of(y)``."""
+    leaves = [None if t is None else t.detach().requires_grad_() for t in tensors]
+    y = case.call(leaves, backend, **more)
+    given = [t for t in leaves if t is not None]
+    return [y.detach(), *torch.autograd.grad(y, given, gy_of(y))]

@@ -1,0 +1,280 @@
+"""Adaptive convolution: values, gradients of every order, layouts, integration with PyTorch."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from adaptive_conv_cases import Case, random_case, results
+
+import adaconv
+from adaconv import adaptive_conv2d
+from adaconv.reference import adaptive_conv_double
+
+ADAGAN = Case(2, 32, 16, (16, 16), (3, 3), 32, options={"padding": 1})
+
+
+def normal(seed, scale=1.0):
+    generator = torch.Generator().manual_seed(seed)
+    return lambda *shape: torch.randn(shape, generator=generator, dtype=torch.float64) * scale
+
+
+def gradient_of(y):
+    return torch.sin(torch.arange(y.numel(), dtype=torch.float64)).view(y.shape).to(y.dtype)
+
+
+def test_equals_the_definition(backend):
+    case = random_case(3)
+    x, d, P, q, b = case.tensors(normal(0))
+    weights = torch.einsum("ocuvk,nkij->nocuvij", P, d)
+    weights = weights if q is None else weights + q[..., None, None]
+    weights = F.leaky_relu(weights, case.options["negative_slope"])
+    (ph, pw), (sh, sw) = case.options["padding"], case.options["stride"]
+    (dh, dw), (oh, ow) = case.options["dilation"], case.output_size()
+    padded = F.pad(x, (pw, pw, ph, ph))
+    expected = torch.zeros(*weights.shape[:2], oh, ow, dtype=x.dtype) if b is None else b.clone()
+    for o in range(weights.shape[1]):
+        first = o // case.outputs * case.channels
+        for c in range(case.channels):
+            for u in range(weights.shape[3]):
+                for v in range(weights.shape[4]):
+                    taps = padded[:, first + c, u * dh :, v * dw :][:, ::sh, ::sw][:, :oh, :ow]
+                    expected[:, o] += weights[:, o, c, u, v] * taps
+    torch.testing.assert_close(case.call((x, d, P, q, b), backend), expected)
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.2, 1.0])
+def test_error_is_that_of_pytorch(cpu_backend, slope):
+    """Against fp64, the kernel may err twice as much as PyTorch's own arithmetic in fp32."""
+    case = Case(**{**ADAGAN.__dict__, "options": {"padding": 1, "negative_slope": slope}})
+    tensors = case.tensors(normal(1, 0.3))
+    exact = results(case, tensors, gradient_of, "reference")
+    single = [t.float() for t in tensors]
+    ours = results(case, single, gradient_of, cpu_backend)
+    theirs = results(case, single, gradient_of, "reference")
+    for name, got, torchs, want in zip("y x d P q b".split(), ours, theirs, exact, strict=True):
+        error, allowed = (got - want).norm(), 2 * (torchs - want).norm() + 1e-7 * want.norm()
+        assert error <= allowed, f"{name}: error {error:.3e}, allowed {allowed:.3e}"
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_rounded_once(cpu_backend, dtype):
+    tensors = [t.to(dtype) for t in ADAGAN.tensors(normal(2, 0.3))]
+    got = results(ADAGAN, tensors, gradient_of, cpu_backend)
+    single = [t.float() for t in tensors]
+    expected = results(ADAGAN, single, lambda y: gradient_of(y).to(dtype).float(), cpu_backend)
+    for ours, want in zip(got, expected, strict=True):
+        assert ours.dtype == dtype
+        assert torch.equal(ours, want.to(dtype))
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.3])
+@pytest.mark.parametrize("chunk", [1 << 20, 40], ids=["whole", "chunked"])
+def test_gradients_of_both_orders(backend, slope, chunk, monkeypatch):
+    monkeypatch.setattr(adaptive_conv_double, "CHUNK_VALUES", chunk)
+    case = Case(
+        1, 2, 2, (5, 3), (3, 2), 2, groups=2,
+        options={"stride": (2, 1), "padding": 1, "dilation": (1, 2), "negative_slope": slope},
+    )  # fmt: skip
+    tensors = [t.requires_grad_() for t in case.tensors(normal(3))]
+    assert torch.autograd.gradcheck(lambda *t: case.call(t, backend), tensors)
+    assert torch.autograd.gradgradcheck(lambda *t: case.call(t, backend), tensors)
+
+
+def test_third_order(cpu_backend):
+    case = Case(1, 2, 2, (4, 4), (2, 2), 2, groups=2)
+
+    def third(backend):
+        tensors = [t.requires_grad_() for t in case.tensors(normal(4))]
+        value = (case.call(tensors, backend) ** 3).sum()
+        for create_graph in (True, True, False):
+            found = torch.autograd.grad(value, tensors[:4], create_graph=create_graph)
+            value = sum((g**2).sum() for g in found)
+        return found
+
+    for got, want in zip(third(cpu_backend), third("reference"), strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("wanted", range(5))
+def test_one_gradient_alone(backend, wanted):
+    tensors = ADAGAN.tensors(normal(5))
+    expected = results(ADAGAN, tensors, gradient_of, backend)[1 + wanted]
+    tensors[wanted].requires_grad_()
+    y = ADAGAN.call(tensors, backend)
+    (got,) = torch.autograd.grad(y, tensors[wanted], gradient_of(y))
+    torch.testing.assert_close(got, expected, rtol=0, atol=0)
+
+
+def stored_strangely(tensor):
+    """The same values with holes between them and the dimensions in another order."""
+    reversed_order = tuple(reversed(range(tensor.dim())))
+    holes = tensor.permute(reversed_order).repeat_interleave(2, dim=0).contiguous()[::2]
+    return holes.permute(reversed_order)
+
+
+def test_any_strides(backend):
+    case = random_case(6)
+    tensors = case.tensors(normal(6))
+    strange = [None if t is None else stored_strangely(t) for t in tensors]
+    assert any(not t.is_contiguous() for t in strange if t is not None)
+    expected = results(case, tensors, gradient_of, backend)
+    got = results(case, strange, lambda y: stored_strangely(gradient_of(y)), backend)
+    for ours, want in zip(got, expected, strict=True):
+        torch.testing.assert_close(ours, want, rtol=1e-12, atol=1e-12)
+
+
+def test_expanded_inputs(backend):
+    x, d, P, q, b = ADAGAN.tensors(normal(7))
+    wide = (x[:1].expand_as(x), d[:, :1].expand_as(d), P[:1].expand_as(P), q[:1].expand_as(q), b)
+    expected = results(ADAGAN, [t.contiguous() for t in wide], gradient_of, backend)
+    for ours, want in zip(results(ADAGAN, wide, gradient_of, backend), expected, strict=True):
+        torch.testing.assert_close(ours, want, rtol=1e-12, atol=1e-12)
+
+
+def test_channels_last_is_kept(cpu_backend):
+    tensors = ADAGAN.tensors(normal(8))
+    expected = ADAGAN.call(tensors, cpu_backend)
+    x = tensors[0].to(memory_format=torch.channels_last)
+    y = ADAGAN.call([x, *tensors[1:]], cpu_backend)
+    assert expected.is_contiguous()
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(y, expected)
+
+
+def test_unbatched(backend):
+    x, d, P, q, b = ADAGAN.tensors(normal(9))
+    y = adaptive_conv2d(x[0], d[0], P, q, b[0], padding=1, backend=backend)
+    assert torch.equal(y, ADAGAN.call((x[:1], d[:1], P, q, b[:1]), backend)[0])
+
+
+def test_empty_batch(backend):
+    case = Case(batch=0)
+    y, *gradients = results(case, case.tensors(normal(10)), torch.ones_like, backend)
+    assert y.shape == (0, 4, 5, 7)
+    assert all(torch.equal(g, torch.zeros_like(g)) for g in gradients)
+
+
+@pytest.mark.parametrize("kernel_size", [(3, 3), (2, 4), (1, 5)])
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_padding_by_name(backend, kernel_size, padding):
+    x = torch.randn(1, 2, 8, 9)
+    weight = torch.rand(3, 2, *kernel_size)
+    expected = F.conv2d(x, weight, padding=padding, dilation=2)
+    d = torch.ones(1, 1, *expected.shape[2:])
+    y = adaptive_conv2d(x, d, weight[..., None], padding=padding, dilation=2, backend=backend)
+    torch.testing.assert_close(y, expected)
+
+
+def test_same_bits_every_time(cpu_backend):
+    tensors = [t.float() for t in ADAGAN.tensors(normal(11))]
+    first = results(ADAGAN, tensors, gradient_of, cpu_backend)
+    for _ in range(5):
+        again = results(ADAGAN, tensors, gradient_of, cpu_backend)
+        assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+
+
+def test_uninitialised_memory_is_not_read(cpu_backend):
+    tensors = ADAGAN.tensors(normal(12))
+    expected = results(ADAGAN, tensors, gradient_of, cpu_backend)
+    torch.use_deterministic_algorithms(True)  # fills new tensors with NaN
+    try:
+        got = results(ADAGAN, tensors, gradient_of, cpu_backend)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    for ours, want in zip(got, expected, strict=True):
+        assert torch.equal(ours, want)
+
+
+def test_nan_is_not_hidden(backend):
+    tensors = ADAGAN.tensors(normal(13))
+    tensors[1][0, 0, 4, 4] = float("nan")
+    y = ADAGAN.call(tensors, backend)
+    assert y[0, :, 4, 4].isnan().all()
+    assert y.isnan().sum() == y.shape[1]
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_opcheck(cpu_backend, seed):
+    case = random_case(seed)
+    tensors = [None if t is None else t.requires_grad_() for t in case.tensors(normal(seed))]
+    pairs = [case.options[name] for name in ("stride", "padding", "dilation")]
+    options = (*pairs, case.groups, case.options["negative_slope"])
+    forward, backward = (
+        torch.ops.adaconv.adaptive_conv2d,
+        torch.ops.adaconv.adaptive_conv2d_backward,
+    )
+    torch.library.opcheck(forward, (*tensors, *options, True, cpu_backend))
+    torch.library.opcheck(forward, (*tensors, *options, False, cpu_backend))
+    y, signs = forward(*tensors, *options, True, cpu_backend)
+    given = (gradient_of(y), *tensors[:4], signs, *options, [True] * 4, cpu_backend)
+    torch.library.opcheck(backward, given)
+
+
+def test_gradients_without_saved_signs(cpu_backend):
+    """The raw operator, called without saving the bits, still differentiates."""
+    tensors = [t.requires_grad_() for t in ADAGAN.tensors(normal(14))]
+    options = ([1, 1], [1, 1], [1, 1], 1, 0.0)
+    y, _ = torch.ops.adaconv.adaptive_conv2d(*tensors, *options, False, cpu_backend)
+    got = torch.autograd.grad(y, tensors, gradient_of(y))
+    expected = results(ADAGAN, tensors, gradient_of, cpu_backend)[1:]
+    assert all(torch.equal(a, b) for a, b in zip(got, expected, strict=True))
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_compiles_without_graph_breaks(cpu_backend, dynamic):
+    def step(*tensors):
+        return adaptive_conv2d(*tensors, padding=1).sin()
+
+    compiled = torch.compile(step, fullgraph=True, backend="aot_eager", dynamic=dynamic)
+    for batch in (2, 3):
+        case = Case(**{**ADAGAN.__dict__, "batch": batch})
+        tensors = [t.requires_grad_() for t in case.tensors(normal(15))]
+        y, expected = compiled(*tensors), step(*tensors)
+        torch.testing.assert_close(y, expected)
+        got = torch.autograd.grad(y, tensors, gradient_of(y))
+        want = torch.autograd.grad(expected, tensors, gradient_of(y))
+        torch.testing.assert_close(got, want)
+
+
+def test_exports(cpu_backend):
+    class Module(torch.nn.Module):
+        def forward(self, *tensors):
+            return adaptive_conv2d(*tensors, padding=1)
+
+    tensors = tuple(ADAGAN.tensors(normal(16)))
+    exported = torch.export.export(Module(), tensors).module()
+    torch.testing.assert_close(exported(*tensors), Module()(*tensors))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast(backend, dtype):
+    single = [t.float().requires_grad_() for t in ADAGAN.tensors(normal(17, 0.3))]
+    with torch.autocast("cpu", dtype):
+        y = ADAGAN.call(single, backend)
+    assert y.dtype == dtype
+    assert torch.equal(y, ADAGAN.call([t.to(dtype) for t in single], backend))
+    y.float().sum().backward()
+    assert all(t.grad.dtype == torch.float32 for t in single)
+    double = ADAGAN.tensors(normal(18))
+    with torch.autocast("cpu", dtype):
+        assert ADAGAN.call(double, backend).dtype == torch.float64
+
+
+def test_exact_on_every_thread_count(cpu_backend):
+    tensors = [t.float() for t in ADAGAN.tensors(normal(19))]
+    threads = torch.get_num_threads()
+    outputs = []
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            outputs.append(results(ADAGAN, tensors, gradient_of, cpu_backend))
+    finally:
+        torch.set_num_threads(threads)
+    for other in outputs[1:]:
+        for got, want in zip(other, outputs[0], strict=True):
+            torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-4)
+
+
+def test_default_backend_is_the_fastest_available():
+    reasons = adaconv.backends()
+    assert list(reasons) == ["cpu", "reference"]
+    assert reasons["reference"] is None
