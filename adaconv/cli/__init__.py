@@ -1,0 +1,113 @@
+"""The command line: one file for each command."""
+
+import functools
+import os
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Union, cast
+
+import tyro
+
+from adaconv.cli._usage import UsageError, usage
+from adaconv.cli.bench import bench
+from adaconv.cli.info import info
+from adaconv.cli.sample import sample
+from adaconv.cli.train import train
+from adaconv.train import CheckpointError, TrainingInterruptedError
+
+DESCRIPTION = """Adaptive convolutions, and GANs built on them.
+
+    adaconv info                       what runs on this machine
+    adaconv train adagan-3x3           train a GAN
+    adaconv sample CHECKPOINT          draw images with it
+    adaconv bench                      measure the kernels
+
+`adaconv COMMAND --help` explains a command; --debug, or ADACONV_DEBUG=1, traces an error.
+
+Exit codes: 0 done, 1 failed or interrupted, 2 wrong usage."""
+
+Call = Callable[[], int | None]
+
+COMMANDS: dict[str, Callable[..., int | None]] = {
+    "info": info,
+    "train": train,
+    "sample": sample,
+    "bench": bench,
+}
+
+#: Errors that a message explains; any other is a fault of the program and shows where it happened.
+EXPECTED = (ValueError, RuntimeError, OSError, ImportError)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        argv: the arguments; those of the process by default.
+
+    Returns:
+        The exit code: 0 done, 1 failed or interrupted, 2 wrong usage.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in argv or os.environ.get("ADACONV_DEBUG", "0") != "0"
+    argv = [argument for argument in argv if argument != "--debug"]
+    try:
+        with usage():
+            command = _parse(argv)
+        return command() or 0
+    except SystemExit as exit_:  # tyro's: 0 after --help, 2 after a wrong argument
+        return exit_.code if isinstance(exit_.code, int) else 2
+    except KeyboardInterrupt:
+        print("adaconv: interrupted", file=sys.stderr)
+        return 1
+    except (UsageError, *EXPECTED) as error:
+        if debug:
+            raise
+        print(f"adaconv: {error}{_advice(error, argv)}", file=sys.stderr)
+        return 2 if isinstance(error, (UsageError, CheckpointError)) else 1
+
+
+def _parse(argv: list[str]) -> Call:
+    commands = tuple(
+        Annotated[
+            Any,
+            tyro.conf.subcommand(
+                name, constructor=_deferred(command), description=_description(name, argv)
+            ),
+        ]
+        for name, command in COMMANDS.items()
+    )
+    return tyro.cli(
+        cast(Callable[[], Call], Union[commands]),  # noqa: UP007  (a union made at run time)
+        prog="adaconv",
+        description=DESCRIPTION,
+        args=argv,
+        config=(
+            tyro.conf.DisallowNone,
+            tyro.conf.FlagCreatePairsOff,
+            tyro.conf.PositionalMetavarFromFieldName,
+        ),
+    )
+
+
+def _deferred(command: Callable[..., int | None]) -> Callable[..., Call]:
+    """Return the command with its signature, for later: parsing can fail as well as the command."""
+
+    @functools.wraps(command)
+    def bind(*args: Any, **options: Any) -> Call:
+        return functools.partial(command, *args, **options)
+
+    return bind
+
+
+def _description(name: str, argv: list[str]) -> str | None:
+    """The whole docstring (None) of the command that is called; of the others their first line."""
+    return None if argv[:1] == [name] else (COMMANDS[name].__doc__ or "").splitlines()[0]
+
+
+def _advice(error: Exception, argv: list[str]) -> str:
+    if not isinstance(error, TrainingInterruptedError):
+        return ""
+    again = argv if "--resume" in argv else [*argv, "--resume"]
+    return f"\nresume with: {shlex.join(['adaconv', *again])}"

@@ -1,0 +1,39 @@
+"""Wrong usage, as opposed to failure."""
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+
+import adaconv
+from adaconv.nn._names import unknown
+
+
+class UsageError(Exception):
+    """The command cannot be carried out as it was given; nothing was done."""
+
+
+@contextlib.contextmanager
+def usage() -> Iterator[None]:
+    """Inside the ``with`` block, bad values and missing files are the user's to mend."""
+    try:
+        yield
+    except (ValueError, FileNotFoundError) as error:
+        raise UsageError(error) from error
+
+
+def check_backends(*names: str | None) -> None:
+    """Check that the backends exist; None stands for a free choice."""
+    known = adaconv.backends()
+    for name in names:
+        if name is not None and name not in known:
+            raise UsageError(unknown("backend", name, known))
+
+
+def set_threads(count: int | None) -> None:
+    """Let torch compute with so many threads; None leaves its own choice."""
+    if count is None:
+        return
+    if count < 1:
+        raise UsageError(f"--threads must be at least 1, got {count}")
+    torch.set_num_threads(count)

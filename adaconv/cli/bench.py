@@ -1,0 +1,68 @@
+"""``adaconv bench``."""
+
+from pathlib import Path
+
+import tyro
+
+from adaconv.cli._usage import UsageError, check_backends, usage
+
+
+def bench(
+    op: tyro.conf.Positional[str] = "adaptive_conv",
+    *,
+    preset: str | None = None,
+    quick: bool = False,
+    against: tuple[str, ...] = ("eager",),
+    backend: str | None = None,
+    batch: int | None = None,
+    threads: int | None = None,
+    repeats: int | None = None,
+    seconds: float = 6.0,
+    json: Path | None = None,
+    plot: Path | None = None,
+) -> int:
+    """Measure an operator against plain PyTorch, torch.compile and the machine's own limit.
+
+    Each number stands beside a check that the same call computes the right thing: where one does
+    not, no speed-up is shown and the exit code is 1.
+
+    For example:
+        adaconv bench --quick
+        adaconv bench adaptive_conv --against eager compile limit --json out.json --plot out.png
+        adaconv bench --preset adagan-stl10 --batch 16
+
+    Args:
+        op: Operator to measure.
+        preset: Set of shapes: adagan-cifar10 (the default), adagan-stl10 or quick.
+        quick: The same as --preset quick.
+        against: What to compare with: eager, eager-tuned, compile, limit, or a backend's name.
+        backend: Backend to measure; by default the best that runs.
+        batch: Images per call; by default the preset's.
+        threads: CPU threads to compute with; by default one per core.
+        repeats: Timed rounds; by default as many as fit into --seconds.
+        seconds: Time for the rounds of one case.
+        json: File to write every number to.
+        plot: PNG file to draw the speed-ups to.
+    """
+    if quick and preset is not None:
+        raise UsageError(f"--quick stands for --preset quick, got --preset {preset} as well")
+    check_backends(backend)
+    try:
+        import adaconv_bench
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"adaconv bench needs a package that is missing ({error}): pip install 'adaconv[bench]'"
+        ) from error
+    with usage():
+        return adaconv_bench.run(
+            op,
+            preset="quick" if quick else preset or "adagan-cifar10",
+            against=against,
+            backend=backend,
+            batch=batch,
+            threads=threads,
+            repeats=repeats,
+            seconds=seconds,
+            json=json,
+            plot=plot,
+        )

@@ -1,0 +1,44 @@
+"""How to train. What is trained, on what and into which folder are arguments of the trainer."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of a training run; the defaults are those of the paper where it names them."""
+
+    steps: int = 200_000
+    """Updates of the generator at which training ends; those before a resumption count."""
+    batch_size: int | None = None
+    """Images per update; by default what the model's paper used (64 for AdaGAN)."""
+    n_dis: int | None = None
+    """Updates of the discriminator per step; by default as in the model's paper (1 for AdaGAN)."""
+    seed: int = 0
+    """Seed of the initial weights, the order of the images and the latent vectors."""
+    backend: str | None = None
+    """Backend of the adaptive convolutions (`adaconv info` lists them); by default the best."""
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Device to train on; auto takes a GPU where there is one."""
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    """Arithmetic: single precision, or PyTorch's automatic mix of bfloat16 and single precision."""
+    workers: int = 0
+    """Processes that load images; 0 loads them in the training process."""
+    log_every: int = 20
+    """Steps between two lines of metrics.jsonl."""
+    sample_every: int = 500
+    """Steps between two grids of samples."""
+    checkpoint_every: int = 500
+    """Steps between two checkpoints; one is also written at the end and on interruption."""
+    samples: int = 64
+    """Images in a grid of samples."""
+    compare: str | None = None
+    """Backend to time against this run's at the end, on copies of the model: reference, say."""
+
+    def __post_init__(self) -> None:
+        positive = ("steps", "batch_size", "n_dis", "log_every", "sample_every", "checkpoint_every")
+        least = dict.fromkeys((*positive, "samples"), 1) | {"workers": 0, "seed": 0}
+        for name, minimum in least.items():
+            value = getattr(self, name)
+            if value is not None and value < minimum:
+                raise ValueError(f"{name} must be at least {minimum}, got {value}")

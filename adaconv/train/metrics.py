@@ -1,0 +1,95 @@
+"""What training measures: losses, speed, and where the time goes."""
+
+import json
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from adaconv.train.files import replacing
+
+#: What a step spends its time on.
+PHASES = ("data", "discriminator", "generator")
+
+
+class Meter:
+    """Gathers losses and times of the steps since the last :meth:`take`.
+
+    Args:
+        synchronize: waits for the device; called before the clock is read at the end of a phase.
+    """
+
+    def __init__(self, synchronize: Callable[[], None]) -> None:
+        self._synchronize = synchronize
+        #: Over all steps so far.
+        self.images = 0
+        self.seconds = 0.0
+        self._reset()
+
+    def _reset(self) -> None:
+        self._losses: dict[str, list[float]] = defaultdict(list)
+        self._seconds = dict.fromkeys(PHASES, 0.0)
+        self._images = 0
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Count the time of the ``with`` block to one of :data:`PHASES`."""
+        start = time.perf_counter()
+        yield
+        self._synchronize()
+        self._seconds[name] += time.perf_counter() - start
+
+    def images_seen(self, count: int) -> None:
+        """Count real images."""
+        self._images += count
+
+    def loss(self, side: str, value: float) -> None:
+        """Note one value of a loss."""
+        self._losses[side].append(value)
+
+    @property
+    def images_per_second(self) -> float:
+        """Real images per second of all steps so far, samples and checkpoints left out."""
+        return self.images / self.seconds if self.seconds else 0.0
+
+    def take(self) -> dict[str, float]:
+        """Mean losses, images/s, and the share of each phase in the time, since the last call."""
+        seconds = sum(self._seconds.values())
+        row = {f"{side}_loss": sum(values) / len(values) for side, values in self._losses.items()}
+        row["images_per_second"] = self._images / seconds
+        row |= {f"{name}_share": spent / seconds for name, spent in self._seconds.items()}
+        self.images += self._images
+        self.seconds += seconds
+        self._reset()
+        return row
+
+
+class MetricsFile:
+    """A file of JSON lines, one per interval, each with its step."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, row: dict[str, Any]) -> None:
+        """Write one line."""
+        rounded = {k: round(v, 6) if isinstance(v, float) else v for k, v in row.items()}
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(rounded) + "\n")
+
+    def truncate(self, step: int) -> None:
+        """Drop the lines behind ``step``: the steps are about to be done again."""
+        if not self.path.exists():
+            return
+        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+        with replacing(self.path) as file:
+            file.writelines(line.encode() for line in lines if _step(line) <= step)
+
+
+def _step(line: str) -> float:
+    """The step of a line; infinite for one that was cut off as it was written."""
+    try:
+        return json.loads(line)["step"]
+    except (json.JSONDecodeError, KeyError, TypeError):
+        return float("inf")

@@ -1,0 +1,276 @@
+"""The trainer: alternating updates, metrics, samples, checkpoints, resumption."""
+
+import contextlib
+import os
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+import adaconv
+from adaconv import data
+from adaconv.data._extra import extra
+from adaconv.models import GAN
+from adaconv.ops import _dispatch
+from adaconv.train.checkpoint import Checkpoint, CheckpointError
+from adaconv.train.comparison import Comparison, compare
+from adaconv.train.config import TrainConfig
+from adaconv.train.images import save_grid
+from adaconv.train.interruption import Interruption, TrainingInterruptedError
+from adaconv.train.metrics import Meter, MetricsFile
+from adaconv.train.progress import Report, report
+from adaconv.train.random import random_state, set_random_state
+from adaconv.train.sampling import sample
+from adaconv.train.summary import Summary
+from adaconv.train.updates import TrainingDivergedError, Updates
+
+CHECKPOINT = "checkpoint.pt"
+METRICS = "metrics.jsonl"
+SAMPLES = "samples.png"
+HISTORY = "samples"
+
+
+def check_output(out: str | os.PathLike[str], *, resume: bool) -> None:
+    """Check that a run can use the folder ``out``.
+
+    Raises:
+        ValueError: it holds files already, or, where a run is to be resumed, no checkpoint.
+    """
+    out = Path(out)
+    if resume:
+        if not (out / CHECKPOINT).is_file():
+            raise ValueError(f"there is nothing to resume: {out / CHECKPOINT} does not exist")
+    elif out.is_dir():
+        if any(out.iterdir()):
+            raise ValueError(f"the output folder {out} is not empty: resume, or name another")
+    elif out.exists():
+        raise ValueError(f"the output folder must be a folder, got the file {out}")
+
+
+class Trainer:
+    """Trains a GAN: a step is ``n_dis`` updates of the discriminator, then one of the generator.
+
+    The output folder receives ``checkpoint.pt`` (the last), ``metrics.jsonl``, ``samples.png`` (the
+    last) and ``samples/`` (all, by step; always of the same latents). A line of metrics holds the
+    step, the mean losses since the line before, real images per second, the shares of loading and
+    of both updates in the time of the steps, and the seconds of training so far.
+
+    On the CPU, a run that was stopped and resumed ends with the same weights, to the bit, as one
+    that was not, at the same number of threads.
+
+    Args:
+        gan: the model; it is trained in place.
+        dataset: items of the shape that the generator makes.
+        out: output folder; created by :meth:`run`.
+        config: settings.
+        console: where progress is shown; standard output by default.
+
+    Raises:
+        ValueError: the data do not fit the model, or a setting does not fit the data.
+        BackendError: a backend of the settings cannot run on the device.
+
+    Example:
+        Trainer(models.create("adagan-3x3"), data.load("twemoji"), "runs/first").run()
+    """
+
+    def __init__(
+        self,
+        gan: GAN,
+        dataset: data.TensorData,
+        out: str | os.PathLike[str],
+        config: TrainConfig | None = None,
+        console: Console | None = None,
+    ) -> None:
+        with extra("training"):
+            from lightning_fabric import Fabric
+        self.config = config = config or TrainConfig()
+        self.gan, self.dataset, self.out = gan, dataset, Path(out)
+        self.console = console or Console()
+        self.batch_size = config.batch_size or gan.batch_size
+        self.n_dis = config.n_dis or gan.n_dis
+        self.fabric = Fabric(accelerator=config.accelerator, devices=1, precision=config.precision)
+        #: Backends of this run and of the comparison at its end.
+        self.backend = self._select(config.backend)
+        self.against = None if config.compare is None else self._select(config.compare)
+        self.stream = data.loader(
+            dataset, self.batch_size, seed=config.seed, workers=config.workers
+        )
+        self.updates = Updates(self.fabric, gan)
+        self.latent = gan.latent(
+            config.samples, generator=torch.Generator().manual_seed(config.seed)
+        )
+        self._check_shapes()
+        self.metrics = MetricsFile(self.out / METRICS)
+        #: The step under way, or the last one done.
+        self.step = 0
+        self._earlier_seconds = 0.0
+
+    def run(self, *, resume: bool = False) -> Summary:
+        """Train to the last step.
+
+        Args:
+            resume: go on from the checkpoint in the output folder.
+
+        Raises:
+            ValueError: the output folder cannot be used; nothing was written.
+            CheckpointError: the checkpoint there is of another run; nothing was written.
+            TrainingInterruptedError: SIGINT or SIGTERM came; the run was saved.
+            TrainingDivergedError: a loss or a weight is not finite; the last checkpoint stays.
+        """
+        check_output(self.out, resume=resume)
+        if resume:
+            self._restore(Checkpoint.load(self.out / CHECKPOINT))
+        else:
+            (self.out / HISTORY).mkdir(parents=True, exist_ok=True)
+            self._save_samples()
+        self._start = time.monotonic()
+        meter = Meter(self.updates.synchronize)
+        with (
+            self._scope(),
+            Interruption() as interruption,
+            report(self.console, self.step, self.config.steps) as shown,
+        ):
+            while self.step < self.config.steps:
+                self._advance(meter)
+                signal = interruption.requested
+                self._record(meter, shown, last=signal is not None)
+                if signal is not None and self.step < self.config.steps:
+                    raise TrainingInterruptedError(
+                        f"stopped by {signal} after step {self.step}; all is saved in {self.out}"
+                    )
+        return self._summarize(meter)
+
+    def _advance(self, meter: Meter) -> None:
+        """Do one step."""
+        self.step += 1
+        try:
+            for _ in range(self.n_dis):
+                with meter.phase("data"):
+                    real = self.fabric.to_device(next(self.stream))
+                with meter.phase("discriminator"):
+                    meter.loss("discriminator", self.updates.discriminator(real))
+                meter.images_seen(len(real))
+            with meter.phase("generator"):
+                meter.loss("generator", self.updates.generator(self.batch_size))
+        except TrainingDivergedError as error:
+            raise self._diverged(str(error)) from error
+
+    def _record(self, meter: Meter, shown: Report, *, last: bool) -> None:
+        """Write what is due after a step; after the last one everything is."""
+        last = last or self.step == self.config.steps
+
+        def due(every: int) -> bool:
+            return last or self.step % every == 0
+
+        row = None
+        if due(self.config.log_every):
+            row = meter.take()
+            self.metrics.append({"step": self.step, **row, "seconds": self._seconds()})
+        if due(self.config.sample_every):
+            self._save_samples()
+        if due(self.config.checkpoint_every):
+            self._save_checkpoint()
+        shown.show(self.step, row)
+
+    def _summarize(self, meter: Meter) -> Summary:
+        seconds = self._seconds()
+        return Summary(
+            model=self.gan.name,
+            data=self.dataset.describe(),
+            backend=self.backend,
+            steps=self.step,
+            seconds=seconds,
+            images_per_second=meter.images_per_second,
+            comparison=self._compare(seconds),
+            samples=self.out / SAMPLES,
+            metrics=self.out / METRICS,
+            checkpoint=self.out / CHECKPOINT,
+        )
+
+    def _compare(self, seconds: float) -> Comparison | None:
+        if self.against is None:
+            return None
+        if self.against == self.backend:
+            self.console.print(f"nothing to compare: this run's backend is {self.backend} itself")
+            return None
+        batches = [self.fabric.to_device(next(self.stream)) for _ in range(self.n_dis)]
+        found = compare(self.fabric, self.gan, batches, self.backend, self.against)
+        row = {**asdict(found), "ratio": found.ratio}
+        self.metrics.append({"step": self.step, "seconds": seconds, "comparison": row})
+        return found
+
+    def _save_samples(self) -> None:
+        with self._scope(), self.fabric.autocast():
+            images = sample(self.gan, self.latent)
+        for path in (self.out / HISTORY / f"{self.step:06d}.png", self.out / SAMPLES):
+            save_grid(images, path)
+
+    def _save_checkpoint(self) -> None:
+        networks = self.gan.state_dict()
+        for name, value in networks.items():
+            if value.is_floating_point() and not value.isfinite().all():
+                raise self._diverged(f"{name} holds values that are not finite")
+        Checkpoint(
+            model=self.gan.config,
+            networks=networks,
+            step=self.step,
+            seconds=self._seconds(),
+            run=self._identity(),
+            optimizers={k: v.state_dict() for k, v in self.updates.optimizers.items()},
+            random=random_state(self.fabric.device),
+            data=self.stream.state_dict(),
+        ).save(self.out / CHECKPOINT)
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        for key, expected in self._identity().items():
+            if checkpoint.run.get(key) != expected:
+                raise CheckpointError(
+                    f"{self.out / CHECKPOINT} is of another run: it has "
+                    f"{key}={checkpoint.run.get(key)!r}, expected {key}={expected!r}"
+                )
+        self.stream.load_state_dict(checkpoint.data)
+        checkpoint.restore(self.gan)
+        for side, optimizer in self.updates.optimizers.items():
+            optimizer.load_state_dict(checkpoint.optimizers[side])
+        set_random_state(self.fabric.device, checkpoint.random)
+        self.step, self._earlier_seconds = checkpoint.step, checkpoint.seconds
+        self.metrics.truncate(self.step)
+
+    def _identity(self) -> dict[str, Any]:
+        """What a resumed run must share with the one that it goes on with, apart from the model."""
+        return {
+            "data": self.dataset.name,
+            "batch_size": self.batch_size,
+            "n_dis": self.n_dis,
+            "seed": self.config.seed,
+        }
+
+    def _select(self, backend: str | None) -> str:
+        on_device = torch.empty(0, device=self.fabric.device)
+        return _dispatch.select(backend, "adaptive_conv", [on_device])
+
+    def _scope(self) -> contextlib.AbstractContextManager[None]:
+        """Where the user names a backend, nothing else runs; else each call may choose."""
+        name = self.config.backend
+        return contextlib.nullcontext() if name is None else adaconv.backend(name)
+
+    def _check_shapes(self) -> None:
+        with self._scope(), self.fabric.autocast():
+            made = tuple(sample(self.gan, self.latent[:1]).shape[1:])
+        given = tuple(self.dataset[0].shape)
+        if made != given:
+            raise ValueError(
+                f"{self.gan.name} makes items of shape {made}, got data of shape {given} "
+                f"({self.dataset.name})"
+            )
+
+    def _diverged(self, reason: str) -> TrainingDivergedError:
+        kept = self.out / CHECKPOINT
+        fate = f"the last good checkpoint is {kept}" if kept.exists() else "nothing was saved yet"
+        return TrainingDivergedError(f"step {self.step}: {reason}; {fate}")
+
+    def _seconds(self) -> float:
+        return self._earlier_seconds + time.monotonic() - self._start

