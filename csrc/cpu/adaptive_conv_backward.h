@@ -64,7 +64,7 @@ struct Band {
 
   void pack() const {
     const AdaptiveConvShape& s = call.shape;
-#pragma omp parallel for
+#pragma omp parallel for if (worth_threads(s))
     for (int tile = 0; tile < plan.tile_count; ++tile) {
       T* features = d + tile * features_up * kTile<T>;
       gather(plan, tile, call.gy, 0, s.out_channels, gy + tile * s.out_channels * kTile<T>);
@@ -85,7 +85,7 @@ struct Band {
   void pack_weights(int64_t group, int64_t channel, int64_t channels) const {
     const AdaptiveConvShape& s = call.shape;
     const int64_t outputs = s.group_out();
-#pragma omp parallel for
+#pragma omp parallel for if (worth_threads(s))
     for (int64_t row = 0; row < channels * s.taps(); ++row) {
       for (int64_t o = 0; o < outputs; ++o) {
         const int64_t from_row = (group * outputs + o) * s.rows() + channel * s.taps() + row;
@@ -140,11 +140,11 @@ struct Band {
       for (int64_t channel = 0; channel < s.group_in(); channel += channel_block(s)) {
         const int64_t channels = min(channel_block(s), s.group_in() - channel);
         pack_weights(group, channel, channels);
-#pragma omp parallel for schedule(dynamic)
+#pragma omp parallel for schedule(dynamic) if (worth_threads(s))
         for (int i = 0; i < plan.segment_count; ++i) {
           differentiate_inputs(plan.segments[i], group, channel, channels, arenas.mine());
         }
-#pragma omp parallel for
+#pragma omp parallel for if (worth_threads(s))
         for (int64_t c = 0; c < channels; ++c) {
           for (int i = 0; i < plan.segment_count; ++i) {
             const Segment& segment = plan.segments[i];
@@ -157,7 +157,7 @@ struct Band {
         }
       }
     }
-#pragma omp parallel for
+#pragma omp parallel for if (worth_threads(s))
     for (int tile = 0; tile < plan.tile_count; ++tile) {
       scatter(plan, tile, call.gd, 0, s.features, gd + tile * features_up * kTile<T>);
     }
@@ -230,7 +230,7 @@ struct Band {
     const int64_t outputs = clamp<int64_t>(kCacheBytes / row_bytes, 1, s.group_out());
     const int64_t parts = (s.group_out() + outputs - 1) / outputs;
     const int64_t blocks = (s.group_in() + channel_block(s) - 1) / channel_block(s);
-#pragma omp parallel for schedule(dynamic)
+#pragma omp parallel for schedule(dynamic) if (worth_threads(s))
     for (int64_t task = 0; task < s.groups * blocks * parts; ++task) {
       const int64_t part = task % parts, block = task / parts % blocks, group = task / parts / blocks;
       const int64_t channel = block * channel_block(s);

@@ -10,6 +10,12 @@ constexpr int64_t kBandPixels = 8192;
 constexpr int kSegmentTiles = 8;
 constexpr int64_t kChannelBlockRows = 72;  // weights of a pixel whose patches are gathered at once
 
+// Whether a call has enough work to wake other threads for: some ten microseconds of multiplications.
+inline bool worth_threads(const AdaptiveConvShape& s) {
+  const double pixels = static_cast<double>(s.batch) * s.out_height * s.out_width;
+  return pixels * s.out_channels * s.rows() * s.features > 1e6;
+}
+
 // Input channels whose patches are gathered together.
 inline int64_t channel_block(const AdaptiveConvShape& s) {
   return clamp<int64_t>(kChannelBlockRows / s.taps(), 1, s.group_in());
@@ -132,7 +138,7 @@ void forward(const AdaptiveConvForward<T>& call) {
                                 segment_tiles(bands));
     const int64_t tile_bytes = s.out_channels * s.rows() * kSignBytes<T>;
     const int64_t tasks = plan.segment_count * s.groups * parts;
-#pragma omp parallel for schedule(dynamic)
+#pragma omp parallel for schedule(dynamic) if (worth_threads(s))
     for (int64_t task = 0; task < tasks; ++task) {
       const int64_t part = task % parts, group = task / parts % s.groups;
       const Segment& segment = plan.segments[task / parts / s.groups];

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <new>
 
 #if defined(_OPENMP)
@@ -61,6 +62,9 @@ class Arenas {
       : bytes_(aligned(bytes)),
         memory_(static_cast<char*>(std::aligned_alloc(kAlignment, bytes_ * threads))) {
     if (memory_ == nullptr) throw std::bad_alloc();
+    if (std::getenv("ADACONV_POISON") != nullptr) {
+      std::memset(memory_, 0xff, bytes_ * threads);  // NaN, so that a test sees what reads it
+    }
   }
   ~Arenas() { std::free(memory_); }
   Arenas(const Arenas&) = delete;

@@ -71,7 +71,7 @@ def test_unknown_backend():
 
 def test_named_backend_does_not_fall_back():
     meta = {name: t.to("meta") for name, t in arguments().items()}
-    with pytest.raises(BackendError, match="'cpu' cannot run adaptive_conv.*reference: can run"):
+    with pytest.raises(BackendError, match=r"'cpu' cannot run adaptive_conv.*reference: can run"):
         adaptive_conv2d(**meta, backend="cpu")
 
 

@@ -1,0 +1,37 @@
+"""Small cases, and providers that are wrong on purpose."""
+
+import contextlib
+import functools
+
+from adaconv_bench import baselines
+from adaconv_bench.operators.adaptive_conv import Layer, Network, standing_in
+from adaconv_bench.registry import Provider
+
+LAYER = Layer("T1", 8, 8, 16)
+NETWORK = Network("network", "adagan-3x3", 8, (Layer("T1", 8, 4, 2),), width=0.0625)
+
+
+def provider(formula, name: str = "adaconv") -> Provider:
+    return Provider(name, functools.partial(standing_in, formula))
+
+
+def one_percent_off(x, d, P, q):
+    return 1.01 * baselines.rows(x, d, P, q)
+
+
+def gradient_one_percent_off(x, d, P, q):
+    y = baselines.rows(x, d, P, q)
+    return y.detach() + 1.01 * (y - y.detach())
+
+
+def not_a_number(x, d, P, q):
+    return float("nan") * baselines.rows(x, d, P, q)
+
+
+@contextlib.contextmanager
+def cannot_start():
+    try:
+        raise FileNotFoundError("no compiler called g++\nsecond line")
+    except FileNotFoundError as cause:
+        raise RuntimeError("compilation failed") from cause
+    yield
