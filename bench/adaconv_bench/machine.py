@@ -1,0 +1,87 @@
+"""What the numbers were measured on: the machine described, and its limits timed."""
+
+import functools
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+import adaconv
+import adaconv.cpu
+from adaconv_bench.timing import Turn
+
+#: Rows and columns of the square fp32 matrices whose product is the limit of arithmetic.
+MATRIX = 2048
+
+#: Bytes of the buffer that is copied; far more than caches hold.
+COPIED = 1 << 28
+
+MATMUL, COPY = "torch.mm", "copy"
+
+
+def describe() -> dict[str, str | int | None]:
+    """Return what a number depends on: CPU, threads, versions, instruction sets, backends."""
+    reasons = adaconv.backends()
+    return {
+        "cpu": cpu_model(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "dtype": "float32",
+        "torch": torch.__version__,
+        "torch_simd": torch.backends.cpu.get_cpu_capability(),
+        "adaconv": adaconv.__version__,
+        "adaconv_simd": None if adaconv.cpu.unavailable else adaconv.cpu.variant(),
+        "adaconv_commit": commit(),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        **{f"backend_{name}": reason or "can run" for name, reason in reasons.items()},
+    }
+
+
+def cpu_model() -> str:
+    """Return the processor's name as the system gives it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def commit() -> str | None:
+    """Return the commit of the checkout that adaconv is imported from, ``None`` outside of one."""
+    folder = Path(adaconv.__file__).parent
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return found.stdout.strip()
+
+
+def limits() -> dict[str, Turn]:
+    """Return contestants that time the machine's own matrix product and copy."""
+    a, b = torch.ones(MATRIX, MATRIX), torch.ones(MATRIX, MATRIX)
+    source = torch.ones(COPIED // 4)
+    target = torch.empty_like(source)
+    return {
+        MATMUL: functools.partial(_timed, MATMUL, lambda: torch.mm(a, b)),
+        COPY: functools.partial(_timed, COPY, lambda: target.copy_(source)),
+    }
+
+
+def _timed(direction: str, work: Callable[[], object]) -> dict[str, float]:
+    start = time.perf_counter()
+    work()
+    return {direction: time.perf_counter() - start}
+
+
+#: limit → its unit, and the rate of a turn of so many seconds; a copy counts reads and writes.
+RATES: dict[str, tuple[str, Callable[[float], float]]] = {
+    MATMUL: ("GFLOP/s", lambda seconds: 2 * MATRIX**3 / seconds / 1e9),
+    COPY: ("GB/s", lambda seconds: 2 * COPIED / seconds / 1e9),
+}

@@ -1,0 +1,120 @@
+"""One case: check every provider, then time those that passed, interleaved in this process."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from adaconv_bench import machine
+from adaconv_bench.gate import Gate, Results, Verdict
+from adaconv_bench.registry import Case, Problem, Provider
+from adaconv_bench.timing import Budget, Samples, Turn, interleave
+
+#: The directions that are timed: the forward pass of a training step, and the whole step.
+FORWARD, STEP = "forward", "forward+backward"
+
+
+@dataclass
+class Race:
+    """What was found out about the providers of one case, by their names.
+
+    Attributes:
+        verdicts: what the gate said; a provider with a failure may have none.
+        failures: why a provider could not run at all.
+        samples: seconds of each round, of the providers that passed the gate and of the limits.
+    """
+
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    samples: Samples = field(default_factory=dict)
+
+    def passed(self, name: str) -> bool:
+        """Whether the provider may be timed."""
+        return name not in self.failures and self.verdicts[name].green
+
+
+@dataclass(frozen=True)
+class Track:
+    """Under which conditions a race is run.
+
+    Attributes:
+        case: the call.
+        yardstick: the formulation whose error is the measure of errors.
+        batch: samples per call.
+        threads: threads that torch computes with.
+        budget: how many rounds are timed.
+    """
+
+    case: Case
+    yardstick: Provider
+    batch: int
+    threads: int
+    budget: Budget
+
+
+def run_race(
+    track: Track, providers: Sequence[Provider], *, limits: bool = False, warm_up: int = 0
+) -> Race:
+    """Check the providers, then time them in turns; the first is the one under test.
+
+    Where the provider under test is wrong, or cannot run, nothing is timed.
+
+    Args:
+        track: the conditions.
+        providers: the contestants.
+        limits: whether the machine's matrix product and copy take part.
+        warm_up: rounds that are not counted, after the step that each provider makes for the gate.
+    """
+    torch.set_num_threads(track.threads)
+    problem = track.case.problem(track.batch, torch.float32)
+    race = _check(track, providers, problem)
+    if not race.passed(providers[0].name):
+        return race
+    turns = {p.name: _turn(problem, p) for p in providers if race.passed(p.name)}
+    if limits:
+        turns |= machine.limits()
+    race.samples = interleave(turns, track.budget, warm_up=warm_up)
+    return race
+
+
+def _check(track: Track, providers: Sequence[Provider], problem: Problem) -> Race:
+    race = Race()
+    gate = Gate(track.case, track.yardstick)
+    measure = _results(problem, track.yardstick)
+    for provider in providers:
+        try:
+            same = provider.name == track.yardstick.name
+            found = measure if same else _results(problem, provider)
+            verdict = gate.check(provider) | gate.check_full_size(found, measure)
+            race.verdicts[provider.name] = verdict
+        except Exception as error:  # a compiler or backend that this machine lacks is a finding
+            race.failures[provider.name] = explain(error)
+    return race
+
+
+def explain(error: BaseException) -> str:
+    """Return the kind and the first line of an error, or of the one that caused it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = str(error).strip().splitlines() or ["no message"]
+    return f"{type(error).__name__}: {lines[0]}"
+
+
+def _results(problem: Problem, provider: Provider) -> Results:
+    with provider.active():
+        return problem.results()
+
+
+def _turn(problem: Problem, provider: Provider) -> Turn:
+    def turn() -> Mapping[str, float]:
+        with provider.active():
+            start = time.perf_counter()
+            y = problem.forward()
+            middle = time.perf_counter()
+            gradients = problem.backward(y)
+            end = time.perf_counter()
+        del gradients  # freed outside of the timed span, as an optimizer would
+        return {FORWARD: middle - start, STEP: end - start}
+
+    return turn

@@ -1,0 +1,211 @@
+"""The benchmark of one operator, from its name to the table, the JSON file and the plot."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from adaconv_bench import machine, table
+from adaconv_bench.processes import environment, in_fresh_process, peak_memory
+from adaconv_bench.race import Race, Track, explain, run_race
+from adaconv_bench.registry import OURS, Provider, adaconv_provider, closest, operator
+from adaconv_bench.results import WORK, Report, row_of
+from adaconv_bench.timing import Budget
+
+#: What ``against`` takes beside the providers: the machine's own rates, timed between the others.
+LIMIT = "limit"
+
+#: Rounds that are not counted in a process of its own: by then its allocator holds all it needs.
+SETTLING = 1
+
+
+def run(
+    op: str = "adaptive_conv",
+    *,
+    preset: str = "adagan-cifar10",
+    against: Sequence[str] = ("eager",),
+    backend: str | None = None,
+    batch: int | None = None,
+    threads: int | None = None,
+    repeats: int | None = None,
+    seconds: float = 6.0,
+    json: Path | None = None,
+    plot: Path | None = None,
+) -> int:
+    """Check the operator, measure it against others, and show the ratios.
+
+    Args:
+        op: stem of the operator, for instance ``"adaptive_conv"``.
+        preset: the set of shapes: ``"adagan-cifar10"``, ``"adagan-stl10"`` or ``"quick"``.
+        against: what to compare with, any of ``"eager"``, ``"eager-mulsum"``, ``"eager-conv"``,
+            each of them also with ``"-tuned"`` behind it (an allocator that keeps freed memory),
+            ``"compile"``, ``"compile-mulsum"``, ``"compile-conv"``, the name of a backend, and
+            ``"limit"`` (the machine's matrix product and copy, measured in the same run).
+        backend: backend of adaconv to measure; ``None`` lets adaconv choose.
+        batch: samples per call; ``None`` takes the preset's (64, and 2 for ``"quick"``).
+        threads: threads that torch computes with; ``None`` leaves torch's own choice.
+        repeats: timed rounds per case; ``None`` takes as many as fit into ``seconds``, at least 3.
+        seconds: time to spend on the timed rounds of one case, in seconds.
+        json: file to write every number to.
+        plot: PNG file to draw the speed-ups to.
+
+    Returns:
+        The exit code: 0 where adaconv ran and every check passed, 1 otherwise.
+
+    Raises:
+        ValueError: an operator, preset, provider or backend is unknown, or a number is too small.
+    """
+    contest = Contest.of(op, preset, against, backend, batch, threads, Budget(repeats, seconds))
+    for path in (json, plot):
+        if path is not None and path.is_dir():
+            raise ValueError(f"a file must be named to write to, got the folder {path}")
+    if plot is not None:
+        from adaconv_bench.plot import draw  # needs matplotlib: learn now whether it is there
+    console = table.console()
+    report = contest.measure(console)
+    table.show(report, console)
+    if json is not None:
+        report.write_json(json)
+        console.print(f"numbers: {json}", markup=False)
+    if plot is not None:
+        draw(report, plot)
+        console.print(f"plot: {plot}", markup=False)
+    return 0 if report.green else 1
+
+
+@dataclass
+class Contest:
+    """Everything that one run measures, decided and checked before it starts.
+
+    Attributes:
+        op: stem of the operator.
+        preset: name of the set of cases.
+        tracks: the conditions of each case.
+        ours: adaconv.
+        others: what it is compared with.
+        limits: whether the machine's own rates are measured too.
+        notes: what could not be measured, and why.
+    """
+
+    op: str
+    preset: str
+    tracks: Sequence[Track]
+    ours: Provider
+    others: Sequence[Provider]
+    limits: bool
+    notes: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(
+        cls,
+        op: str,
+        preset: str,
+        against: Sequence[str],
+        backend: str | None,
+        batch: int | None,
+        threads: int | None,
+        budget: Budget,
+    ) -> "Contest":
+        """Resolve the names; arguments as for :func:`run`."""
+        for name, number in (("batch", batch), ("threads", threads)):
+            if number is not None and number < 1:
+                raise ValueError(f"{name} must be at least 1, got {number}")
+        known = operator(op)
+        cases = known.presets[closest(preset, known.presets, f"preset of {op}")]
+        for name in against:
+            closest(name, [*known.choices, LIMIT], f"provider of {op}")
+        yardstick = known.provider(known.yardstick)
+        batch, threads = batch or cases.batch, threads or torch.get_num_threads()
+        return cls(
+            op,
+            preset,
+            [Track(case, yardstick, batch, threads, budget) for case in cases.cases],
+            adaconv_provider(backend),
+            [known.provider(name) for name in dict.fromkeys(against) if name != LIMIT],
+            LIMIT in against,
+        )
+
+    def measure(self, console: Console) -> Report:
+        """Run every race, then measure the memory of those that passed."""
+        threads = torch.get_num_threads()
+        torch.set_num_threads(self.tracks[0].threads)
+        try:
+            races = [self._race(track, console) for track in self.tracks]
+            with console.status("peak memory, each in a fresh process"):
+                memory = self._memory(races)
+            rows = [
+                row_of(track, provider, direction, race[provider.name], memory)
+                for track, race in zip(self.tracks, races, strict=True)
+                for direction in WORK
+                for provider in (self.ours, *self.others)
+            ]
+            return Report(
+                self.op, self.preset, machine.describe(), _rates(races), rows, tuple(self.notes)
+            )
+        finally:
+            torch.set_num_threads(threads)
+
+    def _race(self, track: Track, console: Console) -> dict[str, Race]:
+        """Return the race that each provider took part in, by its name."""
+        here = [self.ours, *(p for p in self.others if not p.environment)]
+        with console.status(f"{track.case.name}: {', '.join(p.name for p in here)}"):
+            race = run_race(track, here, limits=self.limits)
+        races = {provider.name: race for provider in here}
+        for provider in self.others:
+            if provider.environment:
+                with console.status(f"{track.case.name}: {provider.name}"):
+                    races[provider.name] = self._race_apart(track, provider)
+        return races
+
+    def _race_apart(self, track: Track, provider: Provider) -> Race:
+        try:
+            with environment(provider.environment):
+                race = in_fresh_process(run_race, track, [self.ours, provider], warm_up=SETTLING)
+        except Exception as error:  # such as a process that was killed for its memory
+            return Race(failures={provider.name: explain(error)})
+        if OURS in race.failures:
+            race.failures[provider.name] = f"adaconv failed: {race.failures[OURS]}"
+        elif not race.passed(OURS):
+            race.verdicts[provider.name] = race.verdicts[OURS]
+        return race
+
+    def _memory(self, races: Sequence[Mapping[str, Race]]) -> dict[tuple[str, str], float]:
+        """Return the peak memory in MiB by case and provider, of those that were timed."""
+        wanted = [
+            (track, provider)
+            for track, race in zip(self.tracks, races, strict=True)
+            for provider in (self.ours, *self.others)
+            if provider.has_memory and not provider.environment
+            if provider.name in race[provider.name].samples
+        ]
+
+        def measure(track: Track, provider: Provider) -> float | None:
+            try:
+                return in_fresh_process(
+                    peak_memory, track.case, provider, track.batch, track.threads
+                )
+            except Exception as error:
+                self.notes.append(f"{track.case.name}, {provider.name}, memory: {explain(error)}")
+                return None
+
+        with ThreadPoolExecutor(2) as pool:
+            peaks = list(pool.map(measure, *zip(*wanted, strict=True))) if wanted else []
+        return {
+            (track.case.name, provider.name): peak
+            for (track, provider), peak in zip(wanted, peaks, strict=True)
+            if peak is not None
+        }
+
+
+def _rates(races: Sequence[Mapping[str, Race]]) -> dict[str, float]:
+    """Return the medians of the machine's own rates over all races."""
+    rates = {}
+    for name, (unit, rate) in machine.RATES.items():
+        samples = [race[OURS].samples.get(name, {}).get(name, []) for race in races]
+        if seconds := [second for rounds in samples for second in rounds]:
+            rates[f"{name}, {unit}"] = rate(statistics.median(seconds))
+    return rates
