@@ -34,14 +34,15 @@ AdaptiveConvShape shape_of(const std::array<int64_t, 4>& x, const std::array<int
                            const std::array<int64_t, 2>& out, const std::array<int64_t, 2>& stride,
                            const std::array<int64_t, 2>& padding,
                            const std::array<int64_t, 2>& dilation, int64_t groups, double slope) {
-  return {x[0],      x[1],      x[2],       x[3],       P[0],        P[2],        P[3],  P[4], groups, out[0],
-          out[1],    stride[0], stride[1],  padding[0], padding[1],  dilation[0], dilation[1], slope};
+  return {x[0],      x[1],       x[2],       x[3],        P[0],        P[2],
+          P[3],      P[4],       groups,     out[0],      out[1],      stride[0],
+          stride[1], padding[0], padding[1], dilation[0], dilation[1], slope};
 }
 
 template <class T>
 void forward(const AdaptiveConvShape& shape, const TensorArgument& x, const TensorArgument& d,
-             uintptr_t P, std::optional<uintptr_t> q, const TensorArgument& b, const TensorArgument& y,
-             std::optional<uintptr_t> signs) {
+             uintptr_t P, std::optional<uintptr_t> q, const TensorArgument& b,
+             const TensorArgument& y, std::optional<uintptr_t> signs) {
   active_variant().adaptive_conv<T>().forward(
       {shape, strided<const T>(x), strided<const T>(d), strided<const T>(b), pointer<const T>(P),
        pointer<const T>(q), strided<T>(y), pointer<uint8_t>(signs)});

@@ -1,12 +1,14 @@
-// Backward pass of adaptive convolution. With m the sign bits (1, or the slope where the bit is clear):
+// Backward pass of adaptive convolution. With m the sign bits (1, or the slope where the bit is
+// clear):
 //
 //   R[c,t,k,p]  = sum_o m[o,c,t,p] gy[o,p] P[o,c,t,k]
 //   gd[k,p]     = sum_{c,t} x[c,p+t] R[c,t,k,p]
 //   gx[c,p+t]  += sum_k R[c,t,k,p] d[k,p] + sum_o m[o,c,t,p] gy[o,p] q[o,c,t]
 //   gP[o,c,t,k] = sum_p m[o,c,t,p] gy[o,p] x[c,p+t] d[k,p],   gq likewise without d
 //
-// One product gives both input gradients, a second one the weights'. Every value has one owner and a fixed order
-// of summation: no atomics, and no buffer grows with the number of threads times a tensor.
+// One product gives both input gradients, a second one the weights'. Every value has one owner and
+// a fixed order of summation: no atomics, and no buffer grows with the number of threads times a
+// tensor.
 #pragma once
 
 #include "adaptive_conv_forward.h"
@@ -81,7 +83,8 @@ struct Band {
     }
   }
 
-  // P of some input channels of one group, reordered so that a block of features of all outputs lies together.
+  // P of some input channels of one group, reordered so that a block of features of all outputs
+  // lies together.
   void pack_weights(int64_t group, int64_t channel, int64_t channels) const {
     const AdaptiveConvShape& s = call.shape;
     const int64_t outputs = s.group_out();
@@ -92,7 +95,8 @@ struct Band {
         const T* from = call.P + from_row * s.features;
         T* to = P + row * features_up * outputs + o * kFeatureBlock;
         for (int64_t k = 0; k < features_up; k += kFeatureBlock, to += outputs * kFeatureBlock) {
-          for (int64_t i = 0; i < kFeatureBlock; ++i) to[i] = k + i < s.features ? from[k + i] : T(0);
+          for (int64_t i = 0; i < kFeatureBlock; ++i)
+            to[i] = k + i < s.features ? from[k + i] : T(0);
         }
       }
     }
@@ -104,8 +108,8 @@ struct Band {
   }
 
   // Adds the part of gd, and the gradients of the patches, that come from one block of channels.
-  void differentiate_inputs(const Segment& segment, int64_t group, int64_t channel, int64_t channels,
-                            Arena arena) const {
+  void differentiate_inputs(const Segment& segment, int64_t group, int64_t channel,
+                            int64_t channels, Arena arena) const {
     const AdaptiveConvShape& s = call.shape;
     const int64_t outputs = s.group_out(), first_out = group * outputs;
     int32_t* rows = arena.take<int32_t>(block_rows(s));
@@ -121,14 +125,15 @@ struct Band {
       for (int t = 0; t < segment.tiles; ++t) {
         const int64_t tile = segment.first_tile + t;
         T* gx_row = gx + (tile * block_rows(s) + i) * kTile<T>;
-        mask_gradient<T>(gy_of(tile, first_out), signs_of(tile, first_out) + rows[i] * kSignBytes<T>,
+        mask_gradient<T>(gy_of(tile, first_out),
+                         signs_of(tile, first_out) + rows[i] * kSignBytes<T>,
                          s.rows() * kSignBytes<T>,
-                         call.q == nullptr ? nullptr : call.q + first_out * s.rows() + rows[i], s.rows(),
-                         outputs, static_cast<T>(s.negative_slope), masked, gx_row);
+                         call.q == nullptr ? nullptr : call.q + first_out * s.rows() + rows[i],
+                         s.rows(), outputs, static_cast<T>(s.negative_slope), masked, gx_row);
         for (int64_t k = 0; k < features_up; k += kFeatureBlock) {
           const int64_t at = (tile * features_up + k) * kTile<T>;
-          input_gradients<T>(p + k * outputs, masked, outputs, x + (t * count + i) * kTile<T>, d + at,
-                             gd + at, gx_row);
+          input_gradients<T>(p + k * outputs, masked, outputs, x + (t * count + i) * kTile<T>,
+                             d + at, gd + at, gx_row);
         }
       }
     }
@@ -149,8 +154,8 @@ struct Band {
           for (int i = 0; i < plan.segment_count; ++i) {
             const Segment& segment = plan.segments[i];
             for (int t = segment.first_tile; t < segment.first_tile + segment.tiles; ++t) {
-              scatter_add_patches(s, plan, t, call.gx, group * s.group_in() + channel + c, segment.taps,
-                                  segment.tap_count,
+              scatter_add_patches(s, plan, t, call.gx, group * s.group_in() + channel + c,
+                                  segment.taps, segment.tap_count,
                                   gx + (t * block_rows(s) + c * segment.tap_count) * kTile<T>);
             }
           }
@@ -169,8 +174,9 @@ struct Band {
   }
 
   // Adds one segment's part of gP and gq, for some outputs and some channels of one group.
-  void differentiate_weights(const Segment& segment, int64_t group, int64_t channel, int64_t channels,
-                             int64_t first_out, int64_t last_out, Arena arena) const {
+  void differentiate_weights(const Segment& segment, int64_t group, int64_t channel,
+                             int64_t channels, int64_t first_out, int64_t last_out,
+                             Arena arena) const {
     const AdaptiveConvShape& s = call.shape;
     const int64_t pixels = segment.tiles * kTile<T>;
     int32_t* rows = arena.take<int32_t>(block_rows(s));
@@ -179,8 +185,8 @@ struct Band {
     T* x = arena.take<T>(segment.tiles * count * kTile<T>);
     T* g = arena.take<T>(kGradientBlock * pixels);
     for (int t = 0; t < segment.tiles; ++t) {
-      gather_patches(s, plan, segment.first_tile + t, call.x, group * s.group_in() + channel, channels,
-                     segment.taps, segment.tap_count, x + t * count * kTile<T>);
+      gather_patches(s, plan, segment.first_tile + t, call.x, group * s.group_in() + channel,
+                     channels, segment.taps, segment.tap_count, x + t * count * kTile<T>);
     }
     const int blocks = (count + kGradientBlock - 1) / kGradientBlock;
     const T* features = transposed_d + segment.first_tile * kTile<T> * columns;
@@ -204,14 +210,14 @@ struct Band {
   }
 
   // g[p] = m[p] gy[p] x[p] over the pixels of a segment; returns the sum.
-  T weight_gradient_factors(const Segment& segment, int64_t o, int64_t row, const T* x, int64_t x_step,
-                            T* g) const {
+  T weight_gradient_factors(const Segment& segment, int64_t o, int64_t row, const T* x,
+                            int64_t x_step, T* g) const {
     const V<T> slopes = broadcast<T>(static_cast<T>(call.shape.negative_slope));
     V<T> total = {};
     for (int t = 0; t < segment.tiles; ++t, x += x_step, g += kTile<T>) {
       const T* gy_tile = gy_of(segment.first_tile + t, o);
       const uint8_t* bits = signs_of(segment.first_tile + t, o) + row * kSignBytes<T>;
-      ADACONV_UNROLL for (int j = 0; j < kTileVectors; ++j) {
+    ADACONV_UNROLL for (int j = 0; j < kTileVectors; ++j) {
         const V<T> product = load(gy_tile + j * kLanes<T>) * load(x + j * kLanes<T>);
         const V<T> m =
             select(load_bits<T>(bits + j * sizeof(SignWord<T>)), product, product * slopes);

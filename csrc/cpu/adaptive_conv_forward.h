@@ -10,7 +10,8 @@ constexpr int64_t kBandPixels = 8192;
 constexpr int kSegmentTiles = 8;
 constexpr int64_t kChannelBlockRows = 72;  // weights of a pixel whose patches are gathered at once
 
-// Whether a call has enough work to wake other threads for: some ten microseconds of multiplications.
+// Whether a call has enough work to wake other threads for: some ten microseconds of
+// multiplications.
 inline bool worth_threads(const AdaptiveConvShape& s) {
   const double pixels = static_cast<double>(s.batch) * s.out_height * s.out_width;
   return pixels * s.out_channels * s.rows() * s.features > 1e6;
@@ -21,14 +22,15 @@ inline int64_t channel_block(const AdaptiveConvShape& s) {
   return clamp<int64_t>(kChannelBlockRows / s.taps(), 1, s.group_in());
 }
 
-// Tiles of a segment: enough to reuse what is streamed past them, few enough to keep all threads busy.
+// Tiles of a segment: enough to reuse what is streamed past them, few enough to keep all threads
+// busy.
 inline int segment_tiles(const Bands& bands) {
   return static_cast<int>(clamp<int64_t>(bands.tiles / (4 * max_threads()), 1, kSegmentTiles));
 }
 
 // rows[i] = number of the i-th weight in use of channels [channel, channel + channels)
-inline int list_rows(const AdaptiveConvShape& s, const Segment& segment, int64_t channel, int64_t channels,
-                     int32_t* rows) {
+inline int list_rows(const AdaptiveConvShape& s, const Segment& segment, int64_t channel,
+                     int64_t channels, int32_t* rows) {
   int count = 0;
   for (int64_t c = channel; c < channel + channels; ++c) {
     for (int i = 0; i < segment.tap_count; ++i) {
@@ -102,8 +104,8 @@ struct ForwardTask {
     if (rows == 0) return;
     const int blocks = (rows + kRowBlock - 1) / kRowBlock;
     for (int tile = 0; tile < segment.tiles; ++tile) {
-      gather_patches(s, plan, segment.first_tile + tile, call.x, group * s.group_in() + channel, count,
-                     segment.taps, segment.tap_count, scratch.x + tile * rows * kTile<T>);
+      gather_patches(s, plan, segment.first_tile + tile, call.x, group * s.group_in() + channel,
+                     count, segment.taps, segment.tap_count, scratch.x + tile * rows * kTile<T>);
     }
     for (int64_t o = first_out; o < last_out; ++o) {
       const T* P = call.P + o * s.rows() * s.features;

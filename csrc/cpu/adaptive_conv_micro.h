@@ -1,6 +1,8 @@
-// The innermost loops of adaptive convolution. Lanes are pixels in the first two, features in the third.
+// The innermost loops of adaptive convolution. Lanes are pixels in the first two, features in the
+// third.
 //
-// Each holds a block of accumulators in registers; the sizes leave room for the operands they are made from.
+// Each holds a block of accumulators in registers; the sizes leave room for the operands they are
+// made from.
 #pragma once
 
 #include <utility>
@@ -11,10 +13,10 @@
 
 namespace adaconv::ADACONV_VARIANT {
 
-constexpr int kRowBlock = kRegisters == 32 ? 9 : 4;       // weights of a pixel, forward
-constexpr int kFeatureBlock = kRegisters == 32 ? 8 : 4;   // features, input gradients
-constexpr int kGradientBlock = kRegisters == 32 ? 12 : 6; // weights of a pixel, gradient of P
-constexpr int kGradientVectors = 2;                       // vectors of features, gradient of P
+constexpr int kRowBlock = kRegisters == 32 ? 9 : 4;        // weights of a pixel, forward
+constexpr int kFeatureBlock = kRegisters == 32 ? 8 : 4;    // features, input gradients
+constexpr int kGradientBlock = kRegisters == 32 ? 12 : 6;  // weights of a pixel, gradient of P
+constexpr int kGradientVectors = 2;                        // vectors of features, gradient of P
 
 template <class T>
 ADACONV_INLINE void store_bits(uint8_t* to, uint32_t bits) {

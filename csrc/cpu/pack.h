@@ -1,6 +1,7 @@
 // Copies between strided tensors and the lanes of tiles.
 //
-// A packed array holds, for each row (a channel, a feature, a tap), the kTile pixels of one tile side by side.
+// A packed array holds, for each row (a channel, a feature, a tap), the kTile pixels of one tile
+// side by side.
 #pragma once
 
 #include "plan.h"
@@ -48,8 +49,8 @@ void clear_unused_lanes(const Plan& plan, int tile, int64_t rows, T* packed) {
 
 // packed[row][lane] = tensor(channel + row, pixel)
 template <class T>
-void gather(const Plan& plan, int tile, const Strided<const T>& tensor, int64_t channel, int64_t rows,
-            T* packed) {
+void gather(const Plan& plan, int tile, const Strided<const T>& tensor, int64_t channel,
+            int64_t rows, T* packed) {
   for (int r = plan.run_begin[tile]; r < plan.run_begin[tile + 1]; ++r) {
     const Run& run = plan.runs[r];
     const T* from = tensor.at(run.n, channel, run.oh, run.ow);
@@ -75,8 +76,8 @@ void scatter(const Plan& plan, int tile, const Strided<T>& tensor, int64_t chann
   }
 }
 
-// The pixels of a run that one tap reads: input positions column + lane * stride for lanes [begin, end),
-// the others fall on padding.
+// The pixels of a run that one tap reads: input positions column + lane * stride for lanes [begin,
+// end), the others fall on padding.
 struct Window {
   int64_t row, column, begin, end;
 };
@@ -102,8 +103,9 @@ inline Window window(const AdaptiveConvShape& s, const Run& run, int64_t tap) {
 
 // packed[c * tap_count + i][lane] = x(channel + c, pixel + taps[i])
 template <class T>
-void gather_patches(const AdaptiveConvShape& s, const Plan& plan, int tile, const Strided<const T>& x,
-                    int64_t channel, int64_t channels, const int32_t* taps, int tap_count, T* packed) {
+void gather_patches(const AdaptiveConvShape& s, const Plan& plan, int tile,
+                    const Strided<const T>& x, int64_t channel, int64_t channels,
+                    const int32_t* taps, int tap_count, T* packed) {
   for (int r = plan.run_begin[tile]; r < plan.run_begin[tile + 1]; ++r) {
     const Run& run = plan.runs[r];
     for (int i = 0; i < tap_count; ++i) {
@@ -123,8 +125,9 @@ void gather_patches(const AdaptiveConvShape& s, const Plan& plan, int tile, cons
 
 // gx(channel, pixel + taps[i]) += packed[i][lane]
 template <class T>
-void scatter_add_patches(const AdaptiveConvShape& s, const Plan& plan, int tile, const Strided<T>& gx,
-                         int64_t channel, const int32_t* taps, int tap_count, const T* packed) {
+void scatter_add_patches(const AdaptiveConvShape& s, const Plan& plan, int tile,
+                         const Strided<T>& gx, int64_t channel, const int32_t* taps, int tap_count,
+                         const T* packed) {
   for (int r = plan.run_begin[tile]; r < plan.run_begin[tile + 1]; ++r) {
     const Run& run = plan.runs[r];
     for (int i = 0; i < tap_count; ++i) {

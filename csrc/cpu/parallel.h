@@ -1,4 +1,5 @@
-// Threads and their scratch memory. The OpenMP pool is the process's own, torch's where torch is loaded.
+// Threads and their scratch memory. The OpenMP pool is the process's own, torch's where torch is
+// loaded.
 #pragma once
 
 #include <cstddef>
@@ -41,7 +42,9 @@ inline int thread_number() {
 
 constexpr size_t kAlignment = 64;
 
-constexpr size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+constexpr size_t aligned(size_t bytes) {
+  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
 
 // Hands out consecutive pieces of memory that somebody else owns.
 struct Arena {
@@ -55,7 +58,8 @@ struct Arena {
   }
 };
 
-// One arena of `bytes` for each thread, allocated before the parallel region so that failure can be thrown.
+// One arena of `bytes` for each thread, allocated before the parallel region so that failure can be
+// thrown.
 class Arenas {
  public:
   explicit Arenas(size_t bytes, int threads = max_threads())

@@ -6,7 +6,8 @@ namespace adaconv {
 
 namespace {
 
-// The taps, first to last, that read inside [0, size) from output position `at`, as a half-open range.
+// The taps, first to last, that read inside [0, size) from output position `at`, as a half-open
+// range.
 struct TapRange {
   int64_t first, last;
   bool operator==(const TapRange& other) const {
@@ -63,8 +64,10 @@ Bands cut_into_bands(const AdaptiveConvShape& shape, int64_t band_pixels, int64_
 
 Plan make_plan(const AdaptiveConvShape& s, int64_t first_row, int64_t last_row, int tile_pixels,
                int segment_tiles) {
-  const auto down = spans(s.out_height, s.stride_h, s.padding_h, s.dilation_h, s.kernel_h, s.height);
-  const auto across = spans(s.out_width, s.stride_w, s.padding_w, s.dilation_w, s.kernel_w, s.width);
+  const auto down =
+      spans(s.out_height, s.stride_h, s.padding_h, s.dilation_h, s.kernel_h, s.height);
+  const auto across =
+      spans(s.out_width, s.stride_w, s.padding_w, s.dilation_w, s.kernel_w, s.width);
 
   auto storage = std::make_shared<Storage>();
   std::vector<std::vector<bool>> used;  // per tile: which taps

@@ -1,9 +1,10 @@
 // The order in which output pixels are worked on.
 //
-// A *band* is a range of whole output rows (the rows of all images laid end to end). Inside a band, pixels are
-// sorted by the set of taps that fall on the picture and not on its zero padding, then cut into *tiles* of as
-// many pixels as the kernels hold in registers, and runs of tiles with the same taps into *segments*. Taps
-// that fall on padding for every pixel of a segment are never computed.
+// A *band* is a range of whole output rows (the rows of all images laid end to end). Inside a band,
+// pixels are sorted by the set of taps that fall on the picture and not on its zero padding, then
+// cut into *tiles* of as many pixels as the kernels hold in registers, and runs of tiles with the
+// same taps into *segments*. Taps that fall on padding for every pixel of a segment are never
+// computed.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +27,8 @@ struct Segment {
   int tap_count;
 };
 
-// Plain arrays, since the variants' sources may instantiate no code that they share with each other.
+// Plain arrays, since the variants' sources may instantiate no code that they share with each
+// other.
 struct Plan {
   int tile_count, segment_count;
   const Run* runs;
@@ -39,7 +41,7 @@ struct Bands {
   int64_t rows;       // output rows of all images
   int64_t band_rows;  // rows of a band; the last may have fewer
   int64_t count;
-  int64_t tiles;      // tiles of a full band
+  int64_t tiles;  // tiles of a full band
 };
 
 Bands cut_into_bands(const AdaptiveConvShape& shape, int64_t band_pixels, int64_t tile_pixels);

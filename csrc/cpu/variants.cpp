@@ -18,11 +18,11 @@ namespace adaconv {
 #define ADACONV_VARIANTS(X) X(baseline, true)
 #endif
 
-#define ADACONV_DECLARE(name, condition)                        \
-  namespace name {                                              \
-  AdaptiveConvKernels<float> adaptive_conv_kernels_f32();       \
-  AdaptiveConvKernels<double> adaptive_conv_kernels_f64();      \
-  static bool supported() { return condition; }                 \
+#define ADACONV_DECLARE(name, condition)                   \
+  namespace name {                                         \
+  AdaptiveConvKernels<float> adaptive_conv_kernels_f32();  \
+  AdaptiveConvKernels<double> adaptive_conv_kernels_f64(); \
+  static bool supported() { return condition; }            \
   }
 ADACONV_VARIANTS(ADACONV_DECLARE)
 

@@ -1,4 +1,5 @@
-// The table of instruction-set variants: the same sources compiled several times, chosen at run time.
+// The table of instruction-set variants: the same sources compiled several times, chosen at run
+// time.
 #pragma once
 
 #include "adaptive_conv.h"
@@ -7,9 +8,9 @@ namespace adaconv {
 
 // The layout of the saved sign bits: pixels are cut into bands of whole rows, bands into tiles.
 struct SignLayout {
-  int64_t band_pixels;   // a band has as many whole output rows as fit into this, at least one
-  int64_t tile_pixels;   // pixels that a tile holds
-  int64_t bytes_per_row; // bytes that hold the bits of one weight for the pixels of one tile
+  int64_t band_pixels;    // a band has as many whole output rows as fit into this, at least one
+  int64_t tile_pixels;    // pixels that a tile holds
+  int64_t bytes_per_row;  // bytes that hold the bits of one weight for the pixels of one tile
 };
 
 template <class T>

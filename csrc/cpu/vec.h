@@ -1,5 +1,6 @@
-// A small vector type over the compiler's vector extension. Everything in csrc/cpu is written with it once and
-// compiled once for each instruction set; only the conversions between lanes and bits differ by hand.
+// A small vector type over the compiler's vector extension. Everything in csrc/cpu is written with
+// it once and compiled once for each instruction set; only the conversions between lanes and bits
+// differ by hand.
 #pragma once
 
 #include <cstdint>
@@ -94,12 +95,12 @@ ADACONV_INLINE uint32_t positive(V<double> v) {
 }
 // a where the bit is set, b elsewhere.
 ADACONV_INLINE V<float> select(uint32_t bits, V<float> a, V<float> b) {
-  return reinterpret_cast<V<float>>(_mm512_mask_mov_ps(reinterpret_cast<__m512>(b), bits,
-                                                       reinterpret_cast<__m512>(a)));
+  return reinterpret_cast<V<float>>(
+      _mm512_mask_mov_ps(reinterpret_cast<__m512>(b), bits, reinterpret_cast<__m512>(a)));
 }
 ADACONV_INLINE V<double> select(uint32_t bits, V<double> a, V<double> b) {
-  return reinterpret_cast<V<double>>(_mm512_mask_mov_pd(reinterpret_cast<__m512d>(b), bits,
-                                                        reinterpret_cast<__m512d>(a)));
+  return reinterpret_cast<V<double>>(
+      _mm512_mask_mov_pd(reinterpret_cast<__m512d>(b), bits, reinterpret_cast<__m512d>(a)));
 }
 
 #else
@@ -112,7 +113,9 @@ ADACONV_INLINE uint32_t top_bits(V<double> v) {
   return _mm256_movemask_pd(reinterpret_cast<__m256d>(v));
 }
 #elif defined(__SSE2__)
-ADACONV_INLINE uint32_t top_bits(V<float> v) { return _mm_movemask_ps(reinterpret_cast<__m128>(v)); }
+ADACONV_INLINE uint32_t top_bits(V<float> v) {
+  return _mm_movemask_ps(reinterpret_cast<__m128>(v));
+}
 ADACONV_INLINE uint32_t top_bits(V<double> v) {
   return _mm_movemask_pd(reinterpret_cast<__m128d>(v));
 }
