@@ -87,7 +87,8 @@ std::vector<std::string> supported_variants() {
 
 PYBIND11_MODULE(_C, module) {
   module.doc() = "Native kernels of adaconv.";
-  py::class_<AdaptiveConvShape>(module, "AdaptiveConvShape").def(py::init(&shape_of));
+  py::class_<AdaptiveConvShape>(module, "AdaptiveConvShape", py::module_local())
+      .def(py::init(&shape_of));
   define<float>(module, "f32");
   define<double>(module, "f64");
   module.def("variant", [] { return std::string(active_variant().name); });

@@ -120,10 +120,15 @@ struct Band {
       gather_patches(s, plan, segment.first_tile + tile, call.x, group * s.group_in() + channel,
                      channels, segment.taps, segment.tap_count, x + tile * count * kTile<T>);
     }
-    for (int i = 0; i < count; ++i) {
-      const T* p = P + (rows[i] - channel * s.taps()) * features_up * outputs;
-      for (int t = 0; t < segment.tiles; ++t) {
-        const int64_t tile = segment.first_tile + t;
+    // A tile's d and gd stay in the first cache for as many weights as the second holds P of.
+    constexpr int64_t kCacheBytes = 512 * 1024;
+    const int64_t row_bytes = features_up * outputs * sizeof(T);
+    const int block = static_cast<int>(clamp<int64_t>(kCacheBytes / row_bytes, 1, count));
+    for (int step = 0, steps = (count + block - 1) / block * segment.tiles; step < steps; ++step) {
+      const int t = step % segment.tiles, begin = step / segment.tiles * block;
+      const int64_t tile = segment.first_tile + t;
+      for (int i = begin; i < min(begin + block, count); ++i) {
+        const T* p = P + (rows[i] - channel * s.taps()) * features_up * outputs;
         T* gx_row = gx + (tile * block_rows(s) + i) * kTile<T>;
         mask_gradient<T>(gy_of(tile, first_out),
                          signs_of(tile, first_out) + rows[i] * kSignBytes<T>,
@@ -169,7 +174,7 @@ struct Band {
   }
 
   static size_t weight_scratch_bytes(const AdaptiveConvShape& s) {
-    return (block_rows(s) + kGradientBlock) * kSegmentTiles * kTile<T> * sizeof(T) +
+    return (block_rows(s) + kGradientBlock) * kSegmentPixels<T> * sizeof(T) +
            block_rows(s) * sizeof(int32_t) + 4 * kAlignment;
   }
 
@@ -183,27 +188,29 @@ struct Band {
     const int count = list_rows(s, segment, channel, channels, rows);
     if (count == 0) return;
     T* x = arena.take<T>(segment.tiles * count * kTile<T>);
-    T* g = arena.take<T>(kGradientBlock * pixels);
+    T* g = arena.take<T>(kGradientBlock * kSegmentPixels<T>);
     for (int t = 0; t < segment.tiles; ++t) {
       gather_patches(s, plan, segment.first_tile + t, call.x, group * s.group_in() + channel,
                      channels, segment.taps, segment.tap_count, x + t * count * kTile<T>);
     }
-    const int blocks = (count + kGradientBlock - 1) / kGradientBlock;
+    const int64_t vectors = columns / kLanes<T>;
+    const int block_size = gradient_block(gradient_vectors(vectors));
+    const int blocks = (count + block_size - 1) / block_size;
     const T* features = transposed_d + segment.first_tile * kTile<T> * columns;
     for (int64_t o = first_out; o < last_out; ++o) {
       for (int block = 0; block < blocks; ++block) {
         const int begin = count * block / blocks, end = count * (block + 1) / blocks;
         for (int i = begin; i < end; ++i) {
-          const T total = weight_gradient_factors(segment, o, rows[i], x + i * kTile<T>,
-                                                  count * kTile<T>, g + (i - begin) * pixels);
+          const T total =
+              weight_gradient_factors(segment, o, rows[i], x + i * kTile<T>, count * kTile<T>,
+                                      g + (i - begin) * kSegmentPixels<T>);
           if (call.gq != nullptr) call.gq[o * s.rows() + rows[i]] += total;
         }
-        for (int64_t k = 0; k < s.features;) {
-          const int vectors = s.features - k > kLanes<T> ? kGradientVectors : 1;
-          weight_gradients_of<T>(end - begin, vectors)(g, pixels, features + k, columns, pixels,
-                                                       rows + begin, s.features, s.features - k,
-                                                       call.gP + o * s.rows() * s.features + k);
-          k += vectors * kLanes<T>;
+        for (int64_t at = 0; at < vectors; at += gradient_vectors(vectors - at)) {
+          const int64_t k = at * kLanes<T>;
+          weight_gradients_of<T>(end - begin, gradient_vectors(vectors - at))(
+              g, features + k, columns, pixels, rows + begin, s.features, s.features - k,
+              call.gP + o * s.rows() * s.features + k);
         }
       }
     }

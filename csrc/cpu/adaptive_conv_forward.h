@@ -7,7 +7,6 @@
 namespace adaconv::ADACONV_VARIANT {
 
 constexpr int64_t kBandPixels = 8192;
-constexpr int kSegmentTiles = 8;
 constexpr int64_t kChannelBlockRows = 72;  // weights of a pixel whose patches are gathered at once
 
 // Whether a call has enough work to wake other threads for: some ten microseconds of
@@ -130,15 +129,16 @@ void forward(const AdaptiveConvForward<T>& call) {
   const AdaptiveConvShape& s = call.shape;
   const Bands bands = cut_into_bands(s, kBandPixels, kTile<T>);
   // A part of the output channels is worth a task once it repays gathering the patches anew.
-  const int64_t outputs = clamp<int64_t>(1024 / s.features, 1, s.group_out());
+  const int64_t outputs = clamp<int64_t>(4096 / s.features, 1, s.group_out());
   const int64_t parts = (s.group_out() + outputs - 1) / outputs;
-  Arenas arenas(ForwardTask<T>::scratch_bytes(s, outputs));
+  const Arenas arenas(ForwardTask<T>::scratch_bytes(s, outputs));
+  const int64_t tile_bytes = s.out_channels * s.rows() * kSignBytes<T>;
+  if (call.signs != nullptr) prefer_huge_pages(call.signs, bands.total_tiles * tile_bytes);
 
   for (int64_t band = 0; band < bands.count; ++band) {
     const int64_t first = band * bands.band_rows;
     const Plan plan = make_plan(s, first, min(first + bands.band_rows, bands.rows), kTile<T>,
                                 segment_tiles(bands));
-    const int64_t tile_bytes = s.out_channels * s.rows() * kSignBytes<T>;
     const int64_t tasks = plan.segment_count * s.groups * parts;
 #pragma omp parallel for schedule(dynamic) if (worth_threads(s))
     for (int64_t task = 0; task < tasks; ++task) {

@@ -13,10 +13,21 @@
 
 namespace adaconv::ADACONV_VARIANT {
 
-constexpr int kRowBlock = kRegisters == 32 ? 9 : 4;        // weights of a pixel, forward
-constexpr int kFeatureBlock = kRegisters == 32 ? 8 : 4;    // features, input gradients
-constexpr int kGradientBlock = kRegisters == 32 ? 12 : 6;  // weights of a pixel, gradient of P
-constexpr int kGradientVectors = 2;                        // vectors of features, gradient of P
+constexpr int kSegmentTiles = 8;  // tiles that share what is streamed past them, at most
+template <class T>
+constexpr int kSegmentPixels = kSegmentTiles * kTile<T>;
+
+constexpr int kRowBlock = kRegisters == 32 ? 9 : 4;      // weights of a pixel, forward
+constexpr int kFeatureBlock = kRegisters == 32 ? 8 : 4;  // features, input gradients
+// Weights of a pixel, gradient of P: as many as fit beside the vectors of features that they are
+// with.
+constexpr int gradient_block(int vectors) { return kRegisters == 32 ? (vectors == 4 ? 7 : 12) : 6; }
+constexpr int kGradientBlock = gradient_block(1);
+
+// Vectors of features that are taken at a time, of those that are left.
+constexpr int gradient_vectors(int64_t left) {
+  return kRegisters == 32 && left >= 4 ? 4 : left >= 2 ? 2 : 1;
+}
 
 template <class T>
 ADACONV_INLINE void store_bits(uint8_t* to, uint32_t bits) {
@@ -46,7 +57,8 @@ void regress_and_apply(const T* P, const T* q, const int32_t* rows, int64_t feat
     const V<T> bias = broadcast<T>(q == nullptr ? T(0) : q[rows[i]]);
     ADACONV_UNROLL for (int j = 0; j < kTileVectors; ++j) w[i][j] = bias;
   }
-  for (int64_t k = 0; k < features; ++k, d += kTile<T>) {
+  // Unrolled, since every scalar instruction takes a place in the queue that a product could have.
+  _Pragma("GCC unroll 4") for (int64_t k = 0; k < features; ++k, d += kTile<T>) {
     V<T> dk[kTileVectors];
     ADACONV_UNROLL for (int j = 0; j < kTileVectors; ++j) dk[j] = load(d + j * kLanes<T>);
     ADACONV_UNROLL for (int i = 0; i < kRows; ++i) {
@@ -130,14 +142,14 @@ void input_gradients(const T* P, const T* masked, int64_t channels, const T* x, 
 // gP[rows[i]][k] += sum_p g[i][p] d[p][k] for a block of weights i and the first `columns` of kVectors vectors
 // of features k.
 template <class T, int kRows, int kVectors>
-void weight_gradients(const T* g, int64_t g_step, const T* d, int64_t d_step, int64_t pixels,
+void weight_gradients(const T* g, const T* d, int64_t d_step, int64_t pixels,
                       const int32_t* rows, int64_t features, int64_t columns, T* gP) {
   V<T> total[kRows][kVectors] = {};
-  for (int64_t p = 0; p < pixels; ++p, d += d_step) {
+  _Pragma("GCC unroll 2") for (int64_t p = 0; p < pixels; ++p, d += d_step) {
     V<T> dp[kVectors];
     ADACONV_UNROLL for (int j = 0; j < kVectors; ++j) dp[j] = load(d + j * kLanes<T>);
     ADACONV_UNROLL for (int i = 0; i < kRows; ++i) {
-      const V<T> gi = broadcast<T>(g[i * g_step + p]);
+      const V<T> gi = broadcast<T>(g[i * kSegmentPixels<T> + p]);
       ADACONV_UNROLL for (int j = 0; j < kVectors; ++j) total[i][j] += gi * dp[j];
     }
   }
@@ -178,9 +190,14 @@ WeightGradients<T> weight_gradients_of(int rows, std::integer_sequence<int, kInd
 
 template <class T>
 WeightGradients<T> weight_gradients_of(int rows, int vectors) {
-  constexpr auto all = std::make_integer_sequence<int, kGradientBlock>();
-  return vectors == 1 ? weight_gradients_of<T, 1>(rows, all)
-                      : weight_gradients_of<T, kGradientVectors>(rows, all);
+  switch (vectors) {
+    case 1:
+      return weight_gradients_of<T, 1>(rows, std::make_integer_sequence<int, gradient_block(1)>());
+    case 2:
+      return weight_gradients_of<T, 2>(rows, std::make_integer_sequence<int, gradient_block(2)>());
+    default:
+      return weight_gradients_of<T, 4>(rows, std::make_integer_sequence<int, gradient_block(4)>());
+  }
 }
 
 }  // namespace adaconv::ADACONV_VARIANT

@@ -58,7 +58,12 @@ Bands cut_into_bands(const AdaptiveConvShape& shape, int64_t band_pixels, int64_
   bands.band_rows = std::max<int64_t>(1, band_pixels / shape.out_width);
   bands.band_rows = std::max<int64_t>(1, std::min(bands.band_rows, bands.rows));
   bands.count = (bands.rows + bands.band_rows - 1) / bands.band_rows;
-  bands.tiles = (bands.band_rows * shape.out_width + tile_pixels - 1) / tile_pixels;
+  const auto tiles = [&](int64_t rows) {
+    return (rows * shape.out_width + tile_pixels - 1) / tile_pixels;
+  };
+  bands.tiles = tiles(bands.band_rows);
+  bands.total_tiles =
+      bands.rows / bands.band_rows * bands.tiles + tiles(bands.rows % bands.band_rows);
   return bands;
 }
 

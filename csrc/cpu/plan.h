@@ -42,6 +42,7 @@ struct Bands {
   int64_t band_rows;  // rows of a band; the last may have fewer
   int64_t count;
   int64_t tiles;  // tiles of a full band
+  int64_t total_tiles;
 };
 
 Bands cut_into_bands(const AdaptiveConvShape& shape, int64_t band_pixels, int64_t tile_pixels);
