@@ -31,7 +31,7 @@ demo: $(INSTALLED)
 	  --json $(DEMO)/bench.json --plot $(DEMO)/bench.png
 	@echo
 	@echo 'Training AdaGAN-3x3 with half the channels and batch 16, so that it learns within minutes:'
-	$(BIN)/adaconv train adagan-3x3 --width 0.5 --batch-size 16 --steps $(or $(STEPS),800) \
+	$(BIN)/adaconv train adagan-3x3 --width 0.5 --batch-size 16 --steps $(or $(STEPS),1000) \
 	  --sample-every 100 --out $(DEMO)/train --compare reference
 	@echo 'plot of the benchmark: $(DEMO)/bench.png'
 
