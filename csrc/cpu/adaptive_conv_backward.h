@@ -114,6 +114,7 @@ struct Band {
     const int64_t outputs = s.group_out(), first_out = group * outputs;
     int32_t* rows = arena.take<int32_t>(block_rows(s));
     const int count = list_rows(s, segment, channel, channels, rows);
+    if (count == 0) return;
     T* x = arena.take<T>(segment.tiles * count * kTile<T>);
     T* masked = arena.take<T>(outputs * kTile<T>);
     for (int tile = 0; tile < segment.tiles; ++tile) {
