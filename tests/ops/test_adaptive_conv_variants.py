@@ -40,8 +40,10 @@ print(status("VmHWM") - before - outputs - signs, weights)
 
 
 def run(*command, **environment):
+    """Run Python where no source tree hides the installed package."""
     return subprocess.run(
         [sys.executable, *command],
+        cwd=HERE,
         env={**os.environ, "OMP_NUM_THREADS": "2", **environment},
         capture_output=True,
         text=True,

@@ -12,7 +12,9 @@ import adaconv.cpu as cpu
 
 
 def run(code: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    """Run Python where no source tree hides the installed package."""
+    here = Path(__file__).parent
+    done = subprocess.run([sys.executable, "-c", code], cwd=here, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
