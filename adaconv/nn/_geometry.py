@@ -25,28 +25,6 @@ PADDING_MODES = {
 Pair = tuple[int, int]
 
 
-def resolve_padding(
-    padding: int | Sequence[int] | str, kernel_size: Pair, stride: Pair, dilation: Pair
-) -> tuple[Pair, Pair]:
-    """Return the pads (top, left) and (bottom, right) that :class:`torch.nn.Conv2d` would apply.
-
-    Raises:
-        ValueError: ``padding`` is an unknown word, is negative, or is "same" with a stride.
-        TypeError: ``padding`` is neither a word, an integer, nor a pair of integers.
-    """
-    if not isinstance(padding, str):
-        pads = _checks.pair("padding", padding, 0)
-        return pads, pads
-    if padding == "valid":
-        return (0, 0), (0, 0)
-    if padding != "same":
-        raise ValueError(f'padding must be a number, a pair, "valid" or "same", got {padding!r}')
-    if stride != (1, 1):
-        raise ValueError(f'padding="same" needs stride 1, got {stride}')
-    total = [dilation[i] * (kernel_size[i] - 1) for i in range(2)]
-    return (total[0] // 2, total[1] // 2), (-(-total[0] // 2), -(-total[1] // 2))
-
-
 @dataclass(frozen=True)
 class Window:
     """A window that slides over a picture: pairs are (vertical, horizontal), all numbers pixels.
@@ -150,7 +128,7 @@ class Geometry:
         """
         if padding_mode not in PADDING_MODES:
             raise ValueError(unknown("padding_mode", padding_mode, PADDING_MODES))
-        near, far = resolve_padding(padding, kernel_size, stride, dilation)
+        near, far = _checks.pads(padding, kernel_size, stride, dilation)
         window = Window(kernel_size, stride, dilation, near, far)
         border = None if padding_mode == "zeros" and window.symmetric else window
         if border is not None:

@@ -18,6 +18,30 @@ def pair(name: str, value: int | Sequence[int], minimum: int) -> tuple[int, int]
     return values[0], values[1]
 
 
+def pads(
+    padding: int | Sequence[int] | str,
+    kernel_size: tuple[int, int],
+    stride: tuple[int, int],
+    dilation: tuple[int, int],
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return the pads (top, left) and (bottom, right) that PyTorch's convolutions would apply.
+
+    "same" with an odd total pads the far side by one pixel more.
+    """
+    if not isinstance(padding, str):
+        both = pair("padding", padding, 0)
+        return both, both
+    if padding == "valid":
+        return (0, 0), (0, 0)
+    if padding != "same":
+        raise ValueError(f'padding must be a number, a pair, "valid" or "same", got {padding!r}')
+    if stride != (1, 1):
+        raise ValueError(f'padding="same" needs stride 1, got {stride}')
+    total = [dilation[i] * (kernel_size[i] - 1) for i in range(2)]
+    near = (total[0] // 2, total[1] // 2)
+    return near, (total[0] - near[0], total[1] - near[1])
+
+
 def tensors(expected_ranks: Mapping[str, int], given: Mapping[str, Tensor | None]) -> None:
     """Check kind, rank, dtype and device of the named tensors; None is passed over."""
     first: tuple[str, Tensor] | None = None

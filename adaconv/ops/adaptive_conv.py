@@ -82,7 +82,9 @@ def adaptive_conv2d(
     _checks.tensors(
         {"x": 4, "d": 4, "P": 5, "q": 4, "b": 4}, {"x": x, "d": d, "P": P, "q": q, "b": b}
     )
-    x, padding = _resolve_padding(x, P, stride, padding, dilation)
+    padding, far = _checks.pads(padding, (P.shape[2], P.shape[3]), stride, dilation)
+    if far != padding:  # the kernels pad both sides alike
+        x = F.pad(x, (0, far[1] - padding[1], 0, far[0] - padding[0]))
     _check_shapes(x, d, P, q, b, stride, padding, dilation, groups)
 
     given = [t for t in (x, d, P, q, b) if t is not None]
@@ -108,28 +110,6 @@ def _autocast(tensor: Any, device: str) -> Any:
         return tensor
     eligible = tensor.is_floating_point() and tensor.dtype != torch.float64
     return tensor.to(torch.get_autocast_dtype(device)) if eligible else tensor
-
-
-def _resolve_padding(
-    x: Tensor,
-    P: Tensor,
-    stride: tuple[int, int],
-    padding: int | Sequence[int] | str,
-    dilation: tuple[int, int],
-) -> tuple[Tensor, tuple[int, int]]:
-    """Turn "valid" and "same" into numbers; an odd total pads the far side by one pixel more."""
-    if not isinstance(padding, str):
-        return x, _checks.pair("padding", padding, 0)
-    if padding == "valid":
-        return x, (0, 0)
-    if padding != "same":
-        raise ValueError(f'padding must be a number, a pair, "valid" or "same", got {padding!r}')
-    if stride != (1, 1):
-        raise ValueError(f'padding="same" needs stride 1, got {stride}')
-    total = [dilation[i] * (P.shape[2 + i] - 1) for i in range(2)]
-    if total[0] % 2 or total[1] % 2:
-        x = F.pad(x, (0, total[1] % 2, 0, total[0] % 2))
-    return x, (total[0] // 2, total[1] // 2)
 
 
 def _check_shapes(
