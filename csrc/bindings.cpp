@@ -4,6 +4,7 @@
 
 #include <array>
 #include <optional>
+#include <stdexcept>
 #include <string>
 
 #include "adaptive_conv.h"
@@ -40,29 +41,46 @@ AdaptiveConvShape shape_of(const std::array<int64_t, 4>& x, const std::array<int
 }
 
 template <class T>
-void forward(const AdaptiveConvShape& shape, const TensorArgument& x, const TensorArgument& d,
-             uintptr_t P, std::optional<uintptr_t> q, const TensorArgument& b,
-             const TensorArgument& y, std::optional<uintptr_t> signs) {
-  active_variant().adaptive_conv<T>().forward(
-      {shape, strided<const T>(x), strided<const T>(d), strided<const T>(b), pointer<const T>(P),
-       pointer<const T>(q), strided<T>(y), pointer<uint8_t>(signs)});
+const AdaptiveConvKernels<T>* kernels(int64_t features, int64_t outputs, int terms) {
+  return active_variant().adaptive_conv<T>()(features, outputs, terms);
 }
 
 template <class T>
-void backward(const AdaptiveConvShape& shape, const TensorArgument& gy, const TensorArgument& x,
-              const TensorArgument& d, uintptr_t P, std::optional<uintptr_t> q, uintptr_t signs,
-              const TensorArgument& gx, const TensorArgument& gd, std::optional<uintptr_t> gP,
-              std::optional<uintptr_t> gq) {
-  active_variant().adaptive_conv<T>().backward(
-      {shape, strided<const T>(gy), strided<const T>(x), strided<const T>(d), pointer<const T>(P),
-       pointer<const T>(q), pointer<const uint8_t>(signs), strided<T>(gx), strided<T>(gd),
-       pointer<T>(gP), pointer<T>(gq)});
+const AdaptiveConvKernels<T>& kernels(const AdaptiveConvShape& shape, int terms) {
+  const auto* found = kernels<T>(shape.features, shape.group_out(), terms);
+  if (found == nullptr) throw std::invalid_argument("no kernel for this shape and type");
+  return *found;
 }
 
 template <class T>
-py::tuple sign_layout() {
-  const SignLayout& layout = active_variant().adaptive_conv<T>().signs;
-  return py::make_tuple(layout.band_pixels, layout.tile_pixels, layout.bytes_per_row);
+void forward(const AdaptiveConvShape& shape, int terms, const TensorArgument& x,
+             const TensorArgument& d, uintptr_t P, std::optional<uintptr_t> q,
+             const TensorArgument& b, const TensorArgument& y, std::optional<uintptr_t> signs) {
+  kernels<T>(shape, terms)
+      .forward({shape, strided<const T>(x), strided<const T>(d), strided<const T>(b),
+                pointer<const T>(P), pointer<const Sum<T>>(q), strided<T>(y),
+                pointer<uint8_t>(signs)});
+}
+
+template <class T>
+void backward(const AdaptiveConvShape& shape, int terms, const TensorArgument& gy,
+              const TensorArgument& x, const TensorArgument& d, uintptr_t P,
+              std::optional<uintptr_t> q, uintptr_t signs, const TensorArgument& gx,
+              const TensorArgument& gd, std::optional<uintptr_t> gP, std::optional<uintptr_t> gq) {
+  kernels<T>(shape, terms)
+      .backward({shape, strided<const T>(gy), strided<const T>(x), strided<const T>(d),
+                 pointer<const T>(P), pointer<const Sum<T>>(q), pointer<const uint8_t>(signs),
+                 strided<Sum<T>>(gx), strided<Sum<T>>(gd), pointer<Sum<T>>(gP),
+                 pointer<Sum<T>>(gq)});
+}
+
+// (band pixels, tile pixels, multiple of outputs, bytes of a row), or None where no kernel is.
+template <class T>
+std::optional<std::array<int64_t, 4>> sign_layout(int64_t features, int64_t outputs, int terms) {
+  const auto* found = kernels<T>(features, outputs, terms);
+  if (found == nullptr) return {};
+  const SignLayout& signs = found->signs;
+  return {{signs.band_pixels, signs.tile_pixels, signs.outputs, signs.row_bytes}};
 }
 
 template <class T>
@@ -91,6 +109,7 @@ PYBIND11_MODULE(_C, module) {
       .def(py::init(&shape_of));
   define<float>(module, "f32");
   define<double>(module, "f64");
+  define<Bf16>(module, "bf16");
   module.def("variant", [] { return std::string(active_variant().name); });
   module.def("variants", &supported_variants);
   active_variant();  // a wrong ADACONV_CPU fails the import, which reports it

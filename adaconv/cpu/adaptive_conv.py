@@ -1,20 +1,19 @@
 """Adaptive convolution on the CPU: allocation, dtypes and the calls into ``adaconv._C``."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from adaconv import cpu
 
-#: dtype → the dtype it is computed in; half precisions are widened, and rounded once at the end.
-COMPUTED_IN = {
-    torch.float32: torch.float32,
-    torch.float64: torch.float64,
-    torch.bfloat16: torch.float32,
-    torch.float16: torch.float32,
-}
-SUFFIX = {torch.float32: "f32", torch.float64: "f64"}
+#: dtype → suffix of its native functions.
+SUFFIX = {torch.float32: "f32", torch.float64: "f64", torch.bfloat16: "bf16"}
+
+#: :func:`torch.get_float32_matmul_precision` → numbers of bf16 that stand for one of float32 where
+#: the CPU multiplies bf16 faster; three of them are float32 itself.
+TERMS = {"highest": 3, "high": 2, "medium": 1}
 
 
 def _address(tensor: Tensor | None) -> int | None:
@@ -26,14 +25,35 @@ def _strided(tensor: Tensor | None) -> tuple[int, tuple[int, ...]] | None:
 
 
 def _native(function: str, dtype: torch.dtype):
-    return getattr(cpu._C, f"adaptive_conv_{function}_{SUFFIX[COMPUTED_IN[dtype]]}")
+    return getattr(cpu._C, f"adaptive_conv_{function}_{SUFFIX[dtype]}")
 
 
-def _widen(tensor: Tensor) -> Tensor:
-    return tensor.to(COMPUTED_IN[tensor.dtype])
+def _terms() -> int:
+    return TERMS[torch.get_float32_matmul_precision()]
 
 
-def allocate_outputs(x: Tensor, d: Tensor, P: Tensor, save_signs: bool) -> tuple[Tensor, Tensor]:
+def _sign_layout(dtype: torch.dtype, P: Tensor, groups: int, terms: int):
+    """Return how sign bits are laid out, or None where the dtype has no kernel for this shape."""
+    return _native("sign_layout", dtype)(P.shape[4], P.shape[0] // groups, terms)
+
+
+def _computed_in(dtype: torch.dtype, P: Tensor, groups: int) -> torch.dtype:
+    """Return the dtype that a call is computed in; halves without a kernel are widened."""
+    native = dtype in SUFFIX and _sign_layout(dtype, P, groups, _terms()) is not None
+    return dtype if native else torch.float32
+
+
+def _sums_of(dtype: torch.dtype) -> torch.dtype:
+    return torch.float32 if dtype == torch.bfloat16 else dtype
+
+
+def _to(dtype: torch.dtype, *tensors: Tensor | None) -> list[Any]:
+    return [None if tensor is None else tensor.to(dtype) for tensor in tensors]
+
+
+def allocate_outputs(
+    x: Tensor, d: Tensor, P: Tensor, groups: int, save_signs: bool
+) -> tuple[Tensor, Tensor]:
     """Return an uninitialised y, channels_last where x is, and the bytes for the sign bits."""
     n, _, oh, ow = d.shape
     last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
@@ -43,40 +63,44 @@ def allocate_outputs(x: Tensor, d: Tensor, P: Tensor, save_signs: bool) -> tuple
         device=x.device,
         memory_format=torch.channels_last if last else torch.contiguous_format,
     )
-    size = _sign_bytes(n, oh, ow, P) if save_signs else 0
-    return y, torch.empty(size, dtype=torch.uint8, device=x.device)
+    sizes = _sign_sizes(n, oh, ow, P, groups) if save_signs and n * oh * ow > 0 else {0: -1}
+    return y, torch.empty(max(sizes.values()) + 1, dtype=torch.uint8, device=x.device)
 
 
-def _sign_bytes(n: int, oh: int, ow: int, P: Tensor) -> int:
-    """Count the bytes of the sign bits: full bands of whole rows, and the rest, in whole tiles."""
-    band_pixels, tile_pixels, row_bytes = _native("sign_layout", P.dtype)()
-    if n * oh * ow == 0:
-        return 0
+def _sign_sizes(n: int, oh: int, ow: int, P: Tensor, groups: int) -> dict[int, int]:
+    """Return the bytes that the sign bits take, by number of terms.
+
+    The precision may change between two calls, so that space is made for the largest layout; a last
+    byte tells the number of terms. Pixels are cut into full bands of whole rows and a rest, and
+    those into whole tiles.
+    """
+    dtype = _computed_in(P.dtype, P, groups)
     rows = n * oh
-    band_rows = min(max(1, band_pixels // ow), rows)
 
-    def tiles(rows: int) -> int:
-        return (rows * ow + tile_pixels - 1) // tile_pixels
+    def size(terms: int) -> int:
+        band_pixels, tile_pixels, multiple, row_bytes = _sign_layout(dtype, P, groups, terms)
+        band_rows = min(max(1, band_pixels // ow), rows)
 
-    count = rows // band_rows * tiles(band_rows) + tiles(rows % band_rows)
-    return count * P.shape[:4].numel() * row_bytes
+        def tiles(rows: int) -> int:
+            return (rows * ow + tile_pixels - 1) // tile_pixels
+
+        count = rows // band_rows * tiles(band_rows) + tiles(rows % band_rows)
+        outputs = -(-(P.shape[0] // groups) // multiple) * multiple
+        return count * groups * outputs * P.shape[1:4].numel() * row_bytes
+
+    return {terms: size(terms) for terms in TERMS.values()}
 
 
 def allocate_gradients(
-    x: Tensor, d: Tensor, P: Tensor, wanted: Sequence[bool]
+    x: Tensor, d: Tensor, P: Tensor, wanted: Sequence[bool], dtype: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return zeros for the gradients of x, d, P and q; those that are not wanted are empty."""
 
-    def zeros_like(tensor: Tensor, want: bool) -> Tensor:
-        return torch.zeros_like(tensor) if want else tensor.new_empty(0)
+    def zeros(like: Tensor, want: bool) -> Tensor:
+        return torch.zeros_like(like, dtype=dtype) if want else like.new_empty(0, dtype=dtype)
 
-    q = P.new_zeros(P.shape[:4]) if wanted[3] else P.new_empty(0)
-    return (
-        zeros_like(x, wanted[0]),
-        zeros_like(d, wanted[1]),
-        P.new_zeros(P.shape) if wanted[2] else P.new_empty(0),
-        q,
-    )
+    q = P[..., 0].contiguous()
+    return zeros(x, wanted[0]), zeros(d, wanted[1]), zeros(P, wanted[2]), zeros(q, wanted[3])
 
 
 def _shape(x, d, P, stride, padding, dilation, groups, negative_slope):
@@ -100,14 +124,18 @@ def forward(
     save_signs: bool,
 ) -> tuple[Tensor, Tensor]:
     """Compute y and, where asked for, the sign bits of the regressed weights."""
-    dtype = x.dtype
-    x, d, P = _widen(x), _widen(d), _widen(P).contiguous()
-    q = None if q is None else _widen(q).contiguous()
-    b = None if b is None else _widen(b)
-    y, signs = allocate_outputs(x, d, P, save_signs)
+    dtype, kernel = x.dtype, _computed_in(x.dtype, P, groups)
+    x, d, P, b = _to(kernel, x, d, P, b)
+    (q,) = _to(_sums_of(kernel), q)
+    P, q = P.contiguous(), None if q is None else q.contiguous()
+    y, signs = allocate_outputs(x, d, P, groups, save_signs)
     if y.numel() > 0:
-        _native("forward", x.dtype)(
-            _shape(x, d, P, stride, padding, dilation, groups, negative_slope),
+        terms = _terms()
+        if save_signs:
+            signs[_sign_sizes(*y.shape[:1], *y.shape[2:], P, groups)[terms] :] = 0
+            signs[-1] = terms
+        _native("forward", kernel)(
+            _shape(x, d, P, stride, padding, dilation, groups, negative_slope), terms,
             _strided(x), _strided(d), _address(P), _address(q), _strided(b), _strided(y),
             _address(signs) if save_signs else None,
         )  # fmt: skip
@@ -132,18 +160,21 @@ def backward(
 
     The kernel makes the gradients of x and d together, and those of P and q together.
     """
-    dtype = x.dtype
-    gy, x, d, P = _widen(gy), _widen(x), _widen(d), _widen(P).contiguous()
-    q = None if q is None else _widen(q).contiguous()
+    dtype, kernel = x.dtype, _computed_in(x.dtype, P, groups)
+    gy, x, d, P = _to(kernel, gy, x, d, P)
+    (q,) = _to(_sums_of(kernel), q)
+    P, q = P.contiguous(), None if q is None else q.contiguous()
     options = (stride, padding, dilation, groups, negative_slope)
     if gy.numel() > 0 and signs.numel() == 0:
         _, signs = forward(x, d, P, q, None, *options, True)
     inputs, weights = wanted[0] or wanted[1], wanted[2] or wanted[3]
-    gradients = allocate_gradients(x, d, P, (inputs, inputs, weights, weights))
+    gradients = allocate_gradients(
+        x, d, P, (inputs, inputs, weights, weights), _sums_of(kernel)
+    )
     if gy.numel() > 0:
         gx, gd, gP, gq = gradients
-        _native("backward", x.dtype)(
-            _shape(x, d, P, *options),
+        _native("backward", kernel)(
+            _shape(x, d, P, *options), int(signs[-1]),
             _strided(gy), _strided(x), _strided(d), _address(P), _address(q), _address(signs),
             _strided(gx) if inputs else None, _strided(gd) if inputs else None,
             _address(gP) if weights else None, _address(gq) if weights else None,

@@ -167,7 +167,7 @@ def _forward(
 
 @_forward.register_fake
 def _(x, d, P, q, b, stride, padding, dilation, groups, negative_slope, save_signs, backend):
-    return kernels.allocate_outputs(x, d, P, save_signs)
+    return kernels.allocate_outputs(x, d, P, groups, save_signs)
 
 
 @torch.library.custom_op("adaconv::adaptive_conv2d_backward", mutates_args=())
@@ -194,7 +194,7 @@ def _backward(
 
 @_backward.register_fake
 def _(gy, x, d, P, q, signs, stride, padding, dilation, groups, negative_slope, wanted, backend):
-    return kernels.allocate_gradients(x, d, P, wanted)
+    return kernels.allocate_gradients(x, d, P, wanted, x.dtype)
 
 
 def _save_for_backward(ctx, inputs, output):

@@ -1,16 +1,46 @@
 // The kernels of adaptive convolution for one instruction set; compiled once for each variant.
 #include "adaptive_conv_backward.h"
 #include "adaptive_conv_forward.h"
+#include "adaptive_conv_panels_backward.h"
+#include "adaptive_conv_panels_forward.h"
 #include "variants.h"
 
 namespace adaconv::ADACONV_VARIANT {
 
 template <class T>
-static AdaptiveConvKernels<T> kernels() {
-  return {&forward<T>, &backward<T>, {kBandPixels, kTile<T>, kSignBytes<T>}};
+static constexpr AdaptiveConvKernels<T> kTiles = {
+    {kBandPixels, kTile<T>, 1, kSignBytes<T>}, &forward<T>, &backward<T>};
+
+#if ADACONV_PANELS
+template <class T, int kTerms>
+static constexpr AdaptiveConvKernels<T> kPanels = {
+    {kBandPixels, panels::kPixels, 2, panels::kSignBytes / 2},
+    &panels::forward<T, kTerms>,
+    &panels::backward<T, kTerms>};
+#endif
+
+const AdaptiveConvKernels<float>* adaptive_conv_f32(int64_t features, int64_t outputs, int terms) {
+#if defined(__AMX_BF16__)
+  // Blocks of 32 features and of 32 outputs must not be mostly padding.
+  if (features >= 32 && outputs >= 16) {
+    if (terms == 1) return &kPanels<float, 1>;
+    if (terms == 2) return &kPanels<float, 2>;
+  }
+#endif
+  (void)features, (void)outputs, (void)terms;
+  return &kTiles<float>;
 }
 
-AdaptiveConvKernels<float> adaptive_conv_kernels_f32() { return kernels<float>(); }
-AdaptiveConvKernels<double> adaptive_conv_kernels_f64() { return kernels<double>(); }
+const AdaptiveConvKernels<double>* adaptive_conv_f64(int64_t, int64_t, int) {
+  return &kTiles<double>;
+}
+
+const AdaptiveConvKernels<Bf16>* adaptive_conv_bf16(int64_t features, int64_t outputs, int) {
+#if ADACONV_PANELS
+  if (features >= 16 && outputs >= 8) return &kPanels<Bf16, 1>;
+#endif
+  (void)features, (void)outputs;
+  return nullptr;
+}
 
 }  // namespace adaconv::ADACONV_VARIANT

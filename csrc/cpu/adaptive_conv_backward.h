@@ -69,8 +69,8 @@ struct Band {
 #pragma omp parallel for if (worth_threads(s))
     for (int tile = 0; tile < plan.tile_count; ++tile) {
       T* features = d + tile * features_up * kTile<T>;
-      gather(plan, tile, call.gy, 0, s.out_channels, gy + tile * s.out_channels * kTile<T>);
-      gather(plan, tile, call.d, 0, s.features, features);
+      gather<kTile<T>>(plan, tile, call.gy, 0, s.out_channels, gy + tile * s.out_channels * kTile<T>);
+      gather<kTile<T>>(plan, tile, call.d, 0, s.features, features);
       zero(features + s.features * kTile<T>, (features_up - s.features) * kTile<T>);
       zero(gd + tile * features_up * kTile<T>, features_up * kTile<T>);
       T* transposed = transposed_d + tile * kTile<T> * columns;
@@ -118,7 +118,7 @@ struct Band {
     T* x = arena.take<T>(segment.tiles * count * kTile<T>);
     T* masked = arena.take<T>(outputs * kTile<T>);
     for (int tile = 0; tile < segment.tiles; ++tile) {
-      gather_patches(s, plan, segment.first_tile + tile, call.x, group * s.group_in() + channel,
+      gather_patches<kTile<T>>(s, plan, segment.first_tile + tile, call.x, group * s.group_in() + channel,
                      channels, segment.taps, segment.tap_count, x + tile * count * kTile<T>);
     }
     // A tile's d and gd stay in the first cache for as many weights as the second holds P of.
@@ -160,7 +160,7 @@ struct Band {
           for (int i = 0; i < plan.segment_count; ++i) {
             const Segment& segment = plan.segments[i];
             for (int t = segment.first_tile; t < segment.first_tile + segment.tiles; ++t) {
-              scatter_add_patches(s, plan, t, call.gx, group * s.group_in() + channel + c,
+              scatter_add_patches<kTile<T>>(s, plan, t, call.gx, group * s.group_in() + channel + c,
                                   segment.taps, segment.tap_count,
                                   gx + (t * block_rows(s) + c * segment.tap_count) * kTile<T>);
             }
@@ -170,7 +170,7 @@ struct Band {
     }
 #pragma omp parallel for if (worth_threads(s))
     for (int tile = 0; tile < plan.tile_count; ++tile) {
-      scatter(plan, tile, call.gd, 0, s.features, gd + tile * features_up * kTile<T>);
+      scatter<kTile<T>>(plan, tile, call.gd, 0, s.features, gd + tile * features_up * kTile<T>);
     }
   }
 
@@ -191,7 +191,7 @@ struct Band {
     T* x = arena.take<T>(segment.tiles * count * kTile<T>);
     T* g = arena.take<T>(kGradientBlock * kSegmentPixels<T>);
     for (int t = 0; t < segment.tiles; ++t) {
-      gather_patches(s, plan, segment.first_tile + t, call.x, group * s.group_in() + channel,
+      gather_patches<kTile<T>>(s, plan, segment.first_tile + t, call.x, group * s.group_in() + channel,
                      channels, segment.taps, segment.tap_count, x + t * count * kTile<T>);
     }
     const int64_t vectors = columns / kLanes<T>;

@@ -75,9 +75,9 @@ struct ForwardTask {
                           arena.take<T>(segment.tiles * y_tile),
                           arena.take<int32_t>(channel_block(s) * s.taps())};
     for (int tile = 0; tile < segment.tiles; ++tile) {
-      gather(plan, first_tile + tile, call.d, 0, s.features, scratch.d + tile * d_tile);
+      gather<kTile<T>>(plan, first_tile + tile, call.d, 0, s.features, scratch.d + tile * d_tile);
       if (call.b.data != nullptr) {
-        gather(plan, first_tile + tile, call.b, first_out, outputs, scratch.y + tile * y_tile);
+        gather<kTile<T>>(plan, first_tile + tile, call.b, first_out, outputs, scratch.y + tile * y_tile);
       } else {
         zero(scratch.y + tile * y_tile, y_tile);
       }
@@ -89,7 +89,7 @@ struct ForwardTask {
       channels(scratch, c, min(channel_block(s), s.group_in() - c));
     }
     for (int tile = 0; tile < segment.tiles; ++tile) {
-      scatter(plan, first_tile + tile, call.y, first_out, outputs, scratch.y + tile * y_tile);
+      scatter<kTile<T>>(plan, first_tile + tile, call.y, first_out, outputs, scratch.y + tile * y_tile);
     }
   }
 
@@ -103,7 +103,7 @@ struct ForwardTask {
     if (rows == 0) return;
     const int blocks = (rows + kRowBlock - 1) / kRowBlock;
     for (int tile = 0; tile < segment.tiles; ++tile) {
-      gather_patches(s, plan, segment.first_tile + tile, call.x, group * s.group_in() + channel,
+      gather_patches<kTile<T>>(s, plan, segment.first_tile + tile, call.x, group * s.group_in() + channel,
                      count, segment.taps, segment.tap_count, scratch.x + tile * rows * kTile<T>);
     }
     for (int64_t o = first_out; o < last_out; ++o) {

@@ -1,7 +1,7 @@
 // Copies between strided tensors and the lanes of tiles.
 //
-// A packed array holds, for each row (a channel, a feature, a tap), the kTile pixels of one tile
-// side by side.
+// A packed array holds, for each row (a channel, a feature, a tap), the kPixels pixels of one tile
+// side by side, in the precision of the sums.
 #pragma once
 
 #include "plan.h"
@@ -14,12 +14,13 @@ constexpr int kTileVectors = 3;
 template <class T>
 constexpr int kTile = kTileVectors * kLanes<T>;
 
-template <class T>
-ADACONV_INLINE void copy(T* to, int64_t to_step, const T* from, int64_t from_step, int64_t count) {
+template <class To, class From>
+ADACONV_INLINE void copy(To* to, int64_t to_step, const From* from, int64_t from_step,
+                         int64_t count) {
   if (to_step == 1 && from_step == 1) {
-    for (int64_t i = 0; i < count; ++i) to[i] = from[i];
+    for (int64_t i = 0; i < count; ++i) to[i] = convert<To>(from[i]);
   } else {
-    for (int64_t i = 0; i < count; ++i) to[i * to_step] = from[i * from_step];
+    for (int64_t i = 0; i < count; ++i) to[i * to_step] = convert<To>(from[i * from_step]);
   }
 }
 
@@ -38,39 +39,39 @@ ADACONV_INLINE void zero(T* to, int64_t count) {
 }
 
 // Clears the lanes of a tile's rows that hold no pixel.
-template <class T>
+template <int kPixels, class T>
 void clear_unused_lanes(const Plan& plan, int tile, int64_t rows, T* packed) {
   const Run& last = plan.runs[plan.run_begin[tile + 1] - 1];
   const int used = last.lane + last.length;
-  for (int64_t row = 0; row < rows && used < kTile<T>; ++row) {
-    zero(packed + row * kTile<T> + used, kTile<T> - used);
+  for (int64_t row = 0; row < rows && used < kPixels; ++row) {
+    zero(packed + row * kPixels + used, kPixels - used);
   }
 }
 
 // packed[row][lane] = tensor(channel + row, pixel)
-template <class T>
-void gather(const Plan& plan, int tile, const Strided<const T>& tensor, int64_t channel,
+template <int kPixels, class T, class S>
+void gather(const Plan& plan, int tile, const Strided<const S>& tensor, int64_t channel,
             int64_t rows, T* packed) {
   for (int r = plan.run_begin[tile]; r < plan.run_begin[tile + 1]; ++r) {
     const Run& run = plan.runs[r];
-    const T* from = tensor.at(run.n, channel, run.oh, run.ow);
+    const S* from = tensor.at(run.n, channel, run.oh, run.ow);
     T* to = packed + run.lane;
-    for (int64_t row = 0; row < rows; ++row, from += tensor.c, to += kTile<T>) {
+    for (int64_t row = 0; row < rows; ++row, from += tensor.c, to += kPixels) {
       copy(to, 1, from, tensor.w, run.length);
     }
   }
-  clear_unused_lanes(plan, tile, rows, packed);
+  clear_unused_lanes<kPixels>(plan, tile, rows, packed);
 }
 
 // tensor(channel + row, pixel) = packed[row][lane]
-template <class T>
-void scatter(const Plan& plan, int tile, const Strided<T>& tensor, int64_t channel, int64_t rows,
+template <int kPixels, class T, class S>
+void scatter(const Plan& plan, int tile, const Strided<S>& tensor, int64_t channel, int64_t rows,
              const T* packed) {
   for (int r = plan.run_begin[tile]; r < plan.run_begin[tile + 1]; ++r) {
     const Run& run = plan.runs[r];
-    T* to = tensor.at(run.n, channel, run.oh, run.ow);
+    S* to = tensor.at(run.n, channel, run.oh, run.ow);
     const T* from = packed + run.lane;
-    for (int64_t row = 0; row < rows; ++row, to += tensor.c, from += kTile<T>) {
+    for (int64_t row = 0; row < rows; ++row, to += tensor.c, from += kPixels) {
       copy(to, tensor.w, from, 1, run.length);
     }
   }
@@ -102,29 +103,29 @@ inline Window window(const AdaptiveConvShape& s, const Run& run, int64_t tap) {
 }
 
 // packed[c * tap_count + i][lane] = x(channel + c, pixel + taps[i])
-template <class T>
+template <int kPixels, class T, class S>
 void gather_patches(const AdaptiveConvShape& s, const Plan& plan, int tile,
-                    const Strided<const T>& x, int64_t channel, int64_t channels,
+                    const Strided<const S>& x, int64_t channel, int64_t channels,
                     const int32_t* taps, int tap_count, T* packed) {
   for (int r = plan.run_begin[tile]; r < plan.run_begin[tile + 1]; ++r) {
     const Run& run = plan.runs[r];
     for (int i = 0; i < tap_count; ++i) {
       const Window at = window(s, run, taps[i]);
       const int64_t inside = at.end - at.begin;
-      T* to = packed + i * kTile<T> + run.lane;
-      const T* from =
+      T* to = packed + i * kPixels + run.lane;
+      const S* from =
           inside ? x.at(run.n, channel, at.row, at.column + at.begin * s.stride_w) : x.data;
-      for (int64_t c = 0; c < channels; ++c, from += x.c, to += tap_count * kTile<T>) {
+      for (int64_t c = 0; c < channels; ++c, from += x.c, to += tap_count * kPixels) {
         if (inside != run.length) zero(to, run.length);
         copy(to + at.begin, 1, from, s.stride_w * x.w, inside);
       }
     }
   }
-  clear_unused_lanes(plan, tile, channels * tap_count, packed);
+  clear_unused_lanes<kPixels>(plan, tile, channels * tap_count, packed);
 }
 
 // gx(channel, pixel + taps[i]) += packed[i][lane]
-template <class T>
+template <int kPixels, class T>
 void scatter_add_patches(const AdaptiveConvShape& s, const Plan& plan, int tile,
                          const Strided<T>& gx, int64_t channel, const int32_t* taps, int tap_count,
                          const T* packed) {
@@ -134,7 +135,7 @@ void scatter_add_patches(const AdaptiveConvShape& s, const Plan& plan, int tile,
       const Window at = window(s, run, taps[i]);
       if (at.begin == at.end) continue;
       add(gx.at(run.n, channel, at.row, at.column + at.begin * s.stride_w), s.stride_w * gx.w,
-          packed + i * kTile<T> + run.lane + at.begin, at.end - at.begin);
+          packed + i * kPixels + run.lane + at.begin, at.end - at.begin);
     }
   }
 }

@@ -5,30 +5,73 @@
 #include <stdexcept>
 #include <string>
 
-namespace adaconv {
-
-// ADACONV_VARIANTS is the build's list, best first: X(name, condition on the CPU).
 #if defined(__x86_64__)
-#define ADACONV_VARIANTS(X)                                                               \
-  X(avx512, __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&    \
-                __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")) \
-  X(avx2, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))                \
-  X(baseline, true)
-#else
-#define ADACONV_VARIANTS(X) X(baseline, true)
+#include <cpuid.h>
+#endif
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
-#define ADACONV_DECLARE(name, condition)                   \
-  namespace name {                                         \
-  AdaptiveConvKernels<float> adaptive_conv_kernels_f32();  \
-  AdaptiveConvKernels<double> adaptive_conv_kernels_f64(); \
-  static bool supported() { return condition; }            \
+namespace adaconv {
+
+#if defined(__x86_64__)
+
+static bool has_avx512() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+}
+
+static bool has_avx512_bf16() {
+  return has_avx512() && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("bmi2");
+}
+
+// Linux lets a process use the tile registers once it has asked for them.
+static bool has_amx_bf16() {
+#if defined(__linux__)
+  constexpr int kRequestPermission = 0x1023, kTileData = 18;
+  constexpr unsigned kBf16 = 1u << 22, kTile = 1u << 24;
+  unsigned eax, ebx, ecx, edx;
+  return has_avx512_bf16() && __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) &&
+         (edx & kBf16) && (edx & kTile) && syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+
+// Intel's vdpbf16ps is slower than two products in fp32.
+static bool has_fast_avx512_bf16() { return has_avx512_bf16() && !__builtin_cpu_is("intel"); }
+
+static bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+
+#endif
+
+static bool always() { return true; }
+
+// ADACONV_VARIANTS is the build's list, best first: X(name, supported by the CPU, preferred by it).
+#if defined(__x86_64__)
+#define ADACONV_VARIANTS(X)                              \
+  X(amx, has_amx_bf16, always)                           \
+  X(avx512bf16, has_avx512_bf16, has_fast_avx512_bf16)   \
+  X(avx512, has_avx512, always)                          \
+  X(avx2, has_avx2, always)                              \
+  X(baseline, always, always)
+#else
+#define ADACONV_VARIANTS(X) X(baseline, always, always)
+#endif
+
+#define ADACONV_DECLARE(name, supported, preferred)                                              \
+  namespace name {                                                                               \
+  const AdaptiveConvKernels<float>* adaptive_conv_f32(int64_t features, int64_t outputs, int);   \
+  const AdaptiveConvKernels<double>* adaptive_conv_f64(int64_t features, int64_t outputs, int);  \
+  const AdaptiveConvKernels<Bf16>* adaptive_conv_bf16(int64_t features, int64_t outputs, int);   \
   }
 ADACONV_VARIANTS(ADACONV_DECLARE)
 
 const Variant* variants(int* count) {
-#define ADACONV_ENTRY(name, condition) \
-  {#name, name::supported, name::adaptive_conv_kernels_f32(), name::adaptive_conv_kernels_f64()},
+#define ADACONV_ENTRY(name, supported, preferred)                                 \
+  {#name,                    supported, preferred, name::adaptive_conv_f32, \
+   name::adaptive_conv_f64, name::adaptive_conv_bf16},
   static const Variant table[] = {ADACONV_VARIANTS(ADACONV_ENTRY)};
   *count = sizeof(table) / sizeof(table[0]);
   return table;
@@ -52,7 +95,7 @@ static const Variant& choose() {
                              ": no such variant; this build has: " + names);
   }
   int i = 0;
-  while (!table[i].supported()) ++i;
+  while (!table[i].supported() || !table[i].preferred()) ++i;
   return table[i];
 }
 

@@ -7,6 +7,8 @@
 #include <cstring>
 #include <type_traits>
 
+#include "adaptive_conv.h"
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -45,6 +47,19 @@ struct Vec<double> {
   typedef double type __attribute__((vector_size(ADACONV_VECTOR_BYTES)));
   typedef int64_t bits __attribute__((vector_size(ADACONV_VECTOR_BYTES)));
 };
+
+template <class To, class From>
+ADACONV_INLINE To convert(From value) {
+  if constexpr (std::is_same_v<From, Bf16>) {
+    return __builtin_bit_cast(float, static_cast<uint32_t>(value.bits) << 16);
+  } else if constexpr (std::is_same_v<To, Bf16>) {
+    const uint32_t bits = __builtin_bit_cast(uint32_t, value);
+    if (value != value) return {static_cast<uint16_t>(bits >> 16 | 0x40)};  // stays NaN
+    return {static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16)};  // ties to even
+  } else {
+    return value;
+  }
+}
 
 template <class T>
 using V = typename Vec<T>::type;

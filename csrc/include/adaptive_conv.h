@@ -9,6 +9,22 @@
 
 namespace adaconv {
 
+struct Bf16 {
+  uint16_t bits;
+};
+
+// The type that sums, and gradients until they are complete, are kept in.
+template <class T>
+struct SumOf {
+  using type = T;
+};
+template <>
+struct SumOf<Bf16> {
+  using type = float;
+};
+template <class T>
+using Sum = typename SumOf<T>::type;
+
 struct AdaptiveConvShape {
   int64_t batch, in_channels, height, width;
   int64_t out_channels, kernel_h, kernel_w, features, groups;
@@ -39,7 +55,7 @@ struct AdaptiveConvForward {
   AdaptiveConvShape shape;
   Strided<const T> x, d, b;
   const T* P;
-  const T* q;
+  const Sum<T>* q;
   Strided<T> y;
   uint8_t* signs;
 };
@@ -49,11 +65,11 @@ struct AdaptiveConvBackward {
   AdaptiveConvShape shape;
   Strided<const T> gy, x, d;
   const T* P;
-  const T* q;
+  const Sum<T>* q;
   const uint8_t* signs;
-  Strided<T> gx, gd;  // both or neither
-  T* gP;
-  T* gq;
+  Strided<Sum<T>> gx, gd;  // both or neither
+  Sum<T>* gP;
+  Sum<T>* gq;
 };
 
 }  // namespace adaconv

@@ -18,7 +18,32 @@ CASES = [random_case(seed) for seed in range(60)] + [
     Case(batch=9, size=(32, 33), channels=1, outputs=1, features=2, options={"padding": 1}),
     Case(batch=1, size=(3, 9000), channels=1, outputs=1, features=1, options={"padding": 1}),
     Case(batch=40, size=(4, 4), channels=20, outputs=12, features=20, options={"padding": 1}),
+    Case(channels=17, outputs=33, features=33, options={"padding": 1}),
+    Case(batch=5, channels=4, outputs=16, features=64, groups=2, options={"stride": 2}),
+    Case(channels=3, outputs=35, features=70, with_q=False, options={"negative_slope": 0.5}),
+    Case(batch=5, channels=20, outputs=16, features=32, options={"padding": 1}),
+    Case(size=(3, 9), channels=5, outputs=64, features=48, kernel_size=(2, 5), with_b=False),
+    Case(batch=9, size=(32, 33), channels=1, outputs=16, features=32, options={"padding": 1}),
 ]
+
+#: dtype, and the precision that float32 is to be multiplied in
+PRECISIONS = {
+    "fp32": (torch.float32, "highest"),
+    "fp32-high": (torch.float32, "high"),
+    "fp32-medium": (torch.float32, "medium"),
+    "fp64": (torch.float64, "highest"),
+    "bf16": (torch.bfloat16, "highest"),
+    "fp16": (torch.float16, "highest"),
+}
+
+
+@pytest.fixture
+def dtype(request):
+    dtype, precision = PRECISIONS[request.param]
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    yield dtype
+    torch.set_float32_matmul_precision(before)
 
 
 def integers(seed):
@@ -26,7 +51,7 @@ def integers(seed):
     return lambda *shape: torch.randint(-2, 3, shape, generator=generator)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["fp32", "fp64"])
+@pytest.mark.parametrize("dtype", PRECISIONS, indirect=True)
 @pytest.mark.parametrize("index", range(len(CASES)))
 def test_integers_are_exact(cpu_backend, index, dtype):
     case = CASES[index]

@@ -50,7 +50,7 @@ def run(*command, **environment):
     )
 
 
-@pytest.mark.parametrize("variant", ["avx512", "avx2", "baseline"])
+@pytest.mark.parametrize("variant", ["amx", "avx512bf16", "avx512", "avx2", "baseline"])
 def test_exact_on_every_instruction_set(cpu_backend, variant):
     if variant not in cpu.variants():
         pytest.skip(f"this CPU or build has no {variant}")

@@ -1,0 +1,239 @@
+// Forward pass of adaptive convolution by panels of bf16 pairs (panels.h).
+//
+// Weights are regressed for 16 (channel, tap) rows of two outputs and the 32 pixels of a tile at a
+// time, and used while they are in the first cache.
+#pragma once
+
+#include "adaptive_conv_forward.h"
+#include "panels.h"
+
+#if ADACONV_PANELS
+
+namespace adaconv::ADACONV_VARIANT::panels {
+
+constexpr int kPixels = 32;        // of a tile: two columns of 16
+constexpr int kSegmentTiles = 16;  // tiles that share what is packed for them, at most
+constexpr int64_t kBlockRows = 144;  // weights of a pixel whose patches are gathered at once
+constexpr int64_t kSignBytes = 8;  // of one weight of two outputs for the pixels of a tile
+
+constexpr int64_t blocks(int64_t count, int64_t size) { return (count + size - 1) / size; }
+
+inline int64_t channel_block(const AdaptiveConvShape& s) {
+  return clamp<int64_t>(kBlockRows / s.taps(), 1, s.group_in());
+}
+
+// Sign bits lie as [tile][group][pair of outputs][weight][column], a word for each column in which
+// the bits of the two outputs alternate.
+inline int64_t tile_sign_bytes(const AdaptiveConvShape& s) {
+  return s.groups * blocks(s.group_out(), 2) * s.rows() * kSignBytes;
+}
+template <class Byte>
+Byte* signs_of(const AdaptiveConvShape& s, Byte* signs, int64_t tile, int64_t group, int64_t pair) {
+  const int64_t pairs = blocks(s.group_out(), 2);
+  return signs + ((tile * s.groups + group) * pairs + pair) * s.rows() * kSignBytes;
+}
+
+inline int segment_tiles(const Bands& bands) {
+  return static_cast<int>(clamp<int64_t>(bands.tiles / (4 * max_threads()), 1, kSegmentTiles));
+}
+
+// The bits of both outputs, alternating.
+ADACONV_INLINE uint32_t positive_pairs(V<float> a, V<float> b) {
+  const __m512i tops = _mm512_mask_blend_epi16(
+      0xaaaaaaaa, _mm512_srli_epi32(__builtin_bit_cast(__m512i, a), 16),
+      __builtin_bit_cast(__m512i, b));
+  return _mm512_cmpgt_epi16_mask(tops, _mm512_setzero_si512());
+}
+
+ADACONV_INLINE V<float> activate(V<float> w, V<float> slope, bool leaky) {
+  return leaky ? (w > V<float>{} ? w : w * slope) : relu<float>(w);
+}
+
+// y[i][p] += sum_r act(w[i][r][p]) x[r][p], and the sign bits.
+template <bool kSave>
+void apply(const Result& w, int rows, const int32_t* row, const float* x, float slope, float* y,
+           uint8_t* signs) {
+  const V<float> slopes = broadcast<float>(slope);
+  const bool leaky = slope != 0;
+  V<float> total[2][2];
+  ADACONV_UNROLL for (int i = 0; i < 4; ++i) total[i / 2][i % 2] = load(y + i * 16);
+  _Pragma("GCC unroll 4") for (int r = 0; r < rows; ++r, x += kPixels) {
+    ADACONV_UNROLL for (int j = 0; j < 2; ++j) {
+      const V<float> a = load(w.of[0][j][r]), b = load(w.of[1][j][r]), xj = load(x + j * 16);
+      if (kSave) {
+        const uint32_t bits = positive_pairs(a, b);
+        std::memcpy(signs + row[r] * kSignBytes + j * 4, &bits, sizeof(bits));
+      }
+      total[0][j] += activate(a, slopes, leaky) * xj;
+      total[1][j] += activate(b, slopes, leaky) * xj;
+    }
+  }
+  ADACONV_UNROLL for (int i = 0; i < 4; ++i) store(y + i * 16, total[i / 2][i % 2]);
+}
+
+template <class S, int kTerms>
+struct ForwardTask {
+  const AdaptiveConvForward<S>& call;
+  const Plan& plan;
+  const Segment& segment;
+  uint8_t* signs;  // of the segment's first tile
+  int64_t group, first_out, last_out;  // outputs are counted within the group
+
+  struct Scratch {
+    Words *d, *P;
+    float *features, *x, *y;
+    int32_t* rows;
+    Start* start;
+    Result* w;  // two
+  };
+
+  static constexpr int64_t kPanel = 2 * kTerms;  // Words of 32 features of two columns
+
+  static size_t scratch_bytes(const AdaptiveConvShape& s, int64_t outputs) {
+    const int64_t rows = channel_block(s) * s.taps(), panels = blocks(s.features, 32) * kPanel;
+    return (kSegmentTiles + 1) * panels * sizeof(Words) +
+           (kSegmentTiles * (rows + outputs + 1) + 32) * kPixels * sizeof(float) +
+           rows * sizeof(int32_t) + sizeof(Start) + 2 * sizeof(Result) + 8 * kAlignment;
+  }
+
+  int64_t panels() const { return blocks(call.shape.features, 32); }
+  int64_t pairs() const { return blocks(last_out - first_out, 2); }
+
+  void run(Arena arena) const {
+    const AdaptiveConvShape& s = call.shape;
+    const int64_t d_tile = panels() * kPanel, y_tile = pairs() * 2 * kPixels;
+    const int64_t first = group * s.group_out() + first_out, outputs = last_out - first_out;
+    const Scratch scratch{arena.take<Words>(segment.tiles * d_tile),
+                          arena.take<Words>(d_tile),
+                          arena.take<float>(32 * kPixels),
+                          arena.take<float>(segment.tiles * channel_block(s) * s.taps() * kPixels),
+                          arena.take<float>(segment.tiles * y_tile),
+                          arena.take<int32_t>(channel_block(s) * s.taps()),
+                          arena.take<Start>(1),
+                          arena.take<Result>(2)};
+    for (int tile = 0; tile < segment.tiles; ++tile) {
+      float* y = scratch.y + tile * y_tile;
+      pack_features(tile, scratch.features, scratch.d + tile * d_tile);
+      zero(y, y_tile);
+      if (call.b.data != nullptr) {
+        gather<kPixels>(plan, segment.first_tile + tile, call.b, first, outputs, y);
+      }
+      if (signs != nullptr && segment.tap_count < s.taps()) {
+        for (int64_t pair = 0; pair < pairs(); ++pair) {
+          std::memset(signs_of(s, signs, tile, group, first_out / 2 + pair), 0,
+                      s.rows() * kSignBytes);
+        }
+      }
+    }
+    const TileScope scope;
+    for (int64_t c = 0; c < s.group_in(); c += channel_block(s)) {
+      channels(scratch, c, min(channel_block(s), s.group_in() - c));
+    }
+    for (int tile = 0; tile < segment.tiles; ++tile) {
+      scatter<kPixels>(plan, segment.first_tile + tile, call.y, first, outputs,
+                       scratch.y + tile * y_tile);
+    }
+  }
+
+  // Pairs of features (k, k + 16) of each block of 32, for each column.
+  void pack_features(int tile, float* rows, Words* to) const {
+    for (int64_t k = 0; k < call.shape.features; k += 32, to += kPanel) {
+      const int64_t count = min<int64_t>(call.shape.features - k, 32);
+      gather<kPixels>(plan, segment.first_tile + tile, call.d, k, count, rows);
+      zero(rows + count * kPixels, (32 - count) * kPixels);
+      for (int i = 0; i < 16; ++i) {
+        ADACONV_UNROLL for (int j = 0; j < 2; ++j) {
+          split<kTerms>(load(rows + i * kPixels + j * 16), load(rows + (16 + i) * kPixels + j * 16),
+                        to + j, i);
+        }
+      }
+    }
+  }
+
+  // P and q of some rows of two outputs.
+  void pack_weights(int64_t out, const int32_t* rows, int count, const Scratch& scratch) const {
+    const AdaptiveConvShape& s = call.shape;
+    for (int i = 0; i < 2; ++i) {
+      const bool there = out + i < last_out;
+      const int64_t first_row = (group * s.group_out() + (there ? out + i : out)) * s.rows();
+      for (int r = 0; r < count; ++r) {
+        const S* from = call.P + (first_row + rows[r]) * s.features;
+        Words* to = scratch.P + i;
+        for (int64_t k = 0; k < s.features; k += 32, to += kPanel) {
+          split<kTerms>(load_some(from + k, s.features - k),
+                        load_some(from + k + 16, s.features - k - 16), to, r);
+        }
+        store(scratch.start->of[i][r],
+              broadcast<float>(call.q == nullptr ? 0.f : call.q[first_row + rows[r]]));
+      }
+    }
+  }
+
+  void channels(const Scratch& scratch, int64_t channel, int64_t count) const {
+    const AdaptiveConvShape& s = call.shape;
+    const int rows = list_rows(s, segment, channel, count, scratch.rows);
+    const float slope = static_cast<float>(s.negative_slope);
+    for (int tile = 0; tile < segment.tiles && rows > 0; ++tile) {
+      gather_patches<kPixels>(s, plan, segment.first_tile + tile, call.x,
+                              group * s.group_in() + channel, count, segment.taps,
+                              segment.tap_count, scratch.x + tile * rows * kPixels);
+    }
+    for (int64_t pair = 0; pair < pairs(); ++pair) {
+      for (int begin = 0; begin < rows; begin += 16) {
+        const int32_t* row = scratch.rows + begin;
+        const int block = min(rows - begin, 16);
+        pack_weights(first_out + 2 * pair, row, block, scratch);
+        const auto regress = [&](int64_t tile) {
+          multiply<kTerms>(scratch.P, kPanel, scratch.d + tile * panels() * kPanel, kPanel,
+                           panels(), scratch.start, scratch.w[tile % 2]);
+        };
+        const auto use = [&](int64_t tile) {
+          const Result& w = scratch.w[tile % 2];
+          const float* x = scratch.x + (tile * rows + begin) * kPixels;
+          float* y = scratch.y + (tile * pairs() + pair) * 2 * kPixels;
+          if (signs == nullptr) {
+            apply<false>(w, block, row, x, slope, y, nullptr);
+          } else {
+            apply<true>(w, block, row, x, slope, y,
+                        signs_of(s, signs, tile, group, first_out / 2 + pair));
+          }
+        };
+        one_ahead(segment.tiles, regress, use);
+      }
+    }
+  }
+};
+
+template <class S, int kTerms>
+void forward(const AdaptiveConvForward<S>& call) {
+  using Task = ForwardTask<S, kTerms>;
+  const AdaptiveConvShape& s = call.shape;
+  const Bands bands = cut_into_bands(s, kBandPixels, kPixels);
+  const int64_t outputs = clamp<int64_t>(4096 / s.features / 2 * 2, 2, s.group_out());
+  const int64_t parts = blocks(s.group_out(), outputs);
+  const Arenas arenas(Task::scratch_bytes(s, outputs));
+  if (call.signs != nullptr) {
+    prefer_huge_pages(call.signs, bands.total_tiles * tile_sign_bytes(s));
+  }
+  for (int64_t band = 0; band < bands.count; ++band) {
+    const int64_t first = band * bands.band_rows;
+    const Plan plan = make_plan(s, first, min(first + bands.band_rows, bands.rows), kPixels,
+                                segment_tiles(bands));
+    const int64_t tasks = plan.segment_count * s.groups * parts;
+#pragma omp parallel for schedule(dynamic) if (worth_threads(s))
+    for (int64_t task = 0; task < tasks; ++task) {
+      const int64_t part = task % parts, group = task / parts % s.groups;
+      const Segment& segment = plan.segments[task / parts / s.groups];
+      const int64_t tile = band * bands.tiles + segment.first_tile;
+      uint8_t* signs =
+          call.signs == nullptr ? nullptr : call.signs + tile * tile_sign_bytes(s);
+      Task{call, plan, segment, signs, group, part * outputs,
+           min((part + 1) * outputs, s.group_out())}
+          .run(arenas.mine());
+    }
+  }
+}
+
+}  // namespace adaconv::ADACONV_VARIANT::panels
+
+#endif
