@@ -33,10 +33,12 @@ T* pointer(std::optional<uintptr_t> address) {
 AdaptiveConvShape shape_of(const std::array<int64_t, 4>& x, const std::array<int64_t, 5>& P,
                            const std::array<int64_t, 2>& out, const std::array<int64_t, 2>& stride,
                            const std::array<int64_t, 2>& padding,
-                           const std::array<int64_t, 2>& dilation, int64_t groups, double slope) {
-  return {x[0],      x[1],       x[2],       x[3],        P[0],        P[2],
-          P[3],      P[4],       groups,     out[0],      out[1],      stride[0],
-          stride[1], padding[0], padding[1], dilation[0], dilation[1], slope};
+                           const std::array<int64_t, 2>& dilation, int64_t groups, double slope,
+                           int64_t upsample) {
+  return {x[0],      x[1],       x[2] * upsample, x[3] * upsample, P[0],        P[2],
+          P[3],      P[4],       groups,          out[0],          out[1],      stride[0],
+          stride[1], padding[0], padding[1],      dilation[0],     dilation[1], upsample,
+          slope};
 }
 
 template <class T>

@@ -79,10 +79,10 @@ def allocate_gradients(
     )
 
 
-def _shape(x, d, P, stride, padding, dilation, groups, negative_slope):
+def _shape(x, d, P, stride, padding, dilation, groups, negative_slope, upsample):
     return cpu._C.AdaptiveConvShape(
         tuple(x.shape), tuple(P.shape), tuple(d.shape[2:]), tuple(stride), tuple(padding),
-        tuple(dilation), groups, negative_slope,
+        tuple(dilation), groups, negative_slope, upsample,
     )  # fmt: skip
 
 
@@ -97,6 +97,7 @@ def forward(
     dilation: Sequence[int],
     groups: int,
     negative_slope: float,
+    upsample: int,
     save_signs: bool,
 ) -> tuple[Tensor, Tensor]:
     """Compute y and, where asked for, the sign bits of the regressed weights."""
@@ -107,7 +108,7 @@ def forward(
     y, signs = allocate_outputs(x, d, P, save_signs)
     if y.numel() > 0:
         _native("forward", x.dtype)(
-            _shape(x, d, P, stride, padding, dilation, groups, negative_slope),
+            _shape(x, d, P, stride, padding, dilation, groups, negative_slope, upsample),
             _strided(x), _strided(d), _address(P), _address(q), _strided(b), _strided(y),
             _address(signs) if save_signs else None,
         )  # fmt: skip
@@ -126,6 +127,7 @@ def backward(
     dilation: Sequence[int],
     groups: int,
     negative_slope: float,
+    upsample: int,
     wanted: Sequence[bool],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Compute the gradients of x, d, P and q, those that are wanted.
@@ -135,7 +137,7 @@ def backward(
     dtype = x.dtype
     gy, x, d, P = _widen(gy), _widen(x), _widen(d), _widen(P).contiguous()
     q = None if q is None else _widen(q).contiguous()
-    options = (stride, padding, dilation, groups, negative_slope)
+    options = (stride, padding, dilation, groups, negative_slope, upsample)
     if gy.numel() > 0 and signs.numel() == 0:
         _, signs = forward(x, d, P, q, None, *options, True)
     inputs, weights = wanted[0] or wanted[1], wanted[2] or wanted[3]

@@ -91,7 +91,7 @@ class Window:
             height + self.near[0] + self.far[0],
             width + self.near[1] + self.far[1],
         )
-        return _checks.output_size(padded, self.size, self.stride, (0, 0), self.dilation)
+        return _checks.output_size(padded, self.size, self.stride, self.dilation)
 
     def _ready(self, picture: Tensor) -> tuple[Tensor, Pair]:
         """Leave symmetric pads to the operator, which needs no copy for them; apply others here."""

@@ -18,6 +18,10 @@ CASES = [random_case(seed) for seed in range(60)] + [
     Case(batch=9, size=(32, 33), channels=1, outputs=1, features=2, options={"padding": 1}),
     Case(batch=1, size=(3, 9000), channels=1, outputs=1, features=1, options={"padding": 1}),
     Case(batch=40, size=(4, 4), channels=20, outputs=12, features=20, options={"padding": 1}),
+    Case(size=(1, 1), kernel_size=(1, 1), options={"upsample": 3}),
+    Case(batch=9, size=(16, 17), channels=2, outputs=2, options={"padding": 1, "upsample": 2}),
+    Case(size=(3, 11), options={"padding": 2, "upsample": 4, "stride": (1, 3), "dilation": 2}),
+    Case(size=(3, 5), options={"padding": (1, 3), "upsample": 2, "stride": 2, "dilation": (2, 1)}),
 ]
 
 
