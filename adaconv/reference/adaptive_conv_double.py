@@ -65,8 +65,11 @@ def double_backward(
         values = Values._make([*aliases, *values[5:]])
     wide = torch.promote_types(dtype, torch.float32)
     computed = Values._make([None if t is None else t.to(wide) for t in values])
-    x, u = (None if t is None else F.pad(enlarge(t, upsample), edge) for t in computed[1:6:4])
-    computed = computed._replace(x=x, u=u)
+    u = computed.u
+    computed = computed._replace(
+        x=F.pad(enlarge(computed.x, upsample), edge),
+        u=None if u is None else F.pad(enlarge(u, upsample), edge),
+    )
 
     def product(chunk: Values) -> Tensor:
         return _inner_product(chunk, stride, dilation, negative_slope)
