@@ -104,16 +104,21 @@ inline Window window(const AdaptiveConvShape& s, const Run& run, int64_t tap) {
 // to[i] = the enlarged picture's pixel in column + i * stride of a row; `row` is x's row, from the
 // pixel that `column` lies on.
 template <class T>
-ADACONV_INLINE void copy_enlarged(T* to, const T* row, int64_t row_step, int64_t upsample,
-                                  int64_t column, int64_t stride, int64_t count) {
+ADACONV_INLINE void copy_enlarged(T* __restrict to, const T* __restrict row, int64_t row_step,
+                                  int64_t upsample, int64_t column, int64_t stride,
+                                  int64_t count) {
   int64_t phase = column % upsample;
-  if (upsample == 2 && stride == 1 && row_step == 1) {  // vectorised by the compiler
+  if (upsample == 2 && stride == 1 && row_step == 1) {  // the usual case, in vectors
     if (phase == 1 && count > 0) {
       *to++ = *row++;
       --count;
     }
-    for (int64_t i = 0; i < count / 2; ++i) to[2 * i] = to[2 * i + 1] = row[i];
-    if (count % 2 == 1) to[count - 1] = row[count / 2];
+    const int64_t pairs = count / 2;
+    for (int64_t i = 0; i < pairs; ++i) {
+      to[2 * i] = row[i];
+      to[2 * i + 1] = row[i];
+    }
+    if (count % 2 == 1) to[count - 1] = row[pairs];
     return;
   }
   for (int64_t i = 0; i < count; ++i) {
@@ -124,9 +129,20 @@ ADACONV_INLINE void copy_enlarged(T* to, const T* row, int64_t row_step, int64_t
 
 // Adds where copy_enlarged reads, in the order of the lanes.
 template <class T>
-ADACONV_INLINE void add_enlarged(T* row, int64_t row_step, int64_t upsample, int64_t column,
-                                 int64_t stride, const T* from, int64_t count) {
+ADACONV_INLINE void add_enlarged(T* __restrict row, int64_t row_step, int64_t upsample,
+                                 int64_t column, int64_t stride, const T* __restrict from,
+                                 int64_t count) {
   int64_t phase = column % upsample;
+  if (upsample == 2 && stride == 1 && row_step == 1) {
+    if (phase == 1 && count > 0) {
+      *row++ += *from++;
+      --count;
+    }
+    const int64_t pairs = count / 2;
+    for (int64_t i = 0; i < pairs; ++i) row[i] = row[i] + from[2 * i] + from[2 * i + 1];
+    if (count % 2 == 1) row[pairs] += from[count - 1];
+    return;
+  }
   for (int64_t i = 0; i < count; ++i) {
     *row += from[i];
     for (phase += stride; phase >= upsample; phase -= upsample) row += row_step;
