@@ -52,9 +52,9 @@ void forward(const AdaptiveConvShape& shape, const TensorArgument& x, const Tens
 
 template <class T>
 void backward(const AdaptiveConvShape& shape, const TensorArgument& gy, const TensorArgument& x,
-              const TensorArgument& d, uintptr_t P, std::optional<uintptr_t> q, uintptr_t signs,
-              const TensorArgument& gx, const TensorArgument& gd, std::optional<uintptr_t> gP,
-              std::optional<uintptr_t> gq) {
+              const TensorArgument& d, uintptr_t P, std::optional<uintptr_t> q,
+              std::optional<uintptr_t> signs, const TensorArgument& gx, const TensorArgument& gd,
+              std::optional<uintptr_t> gP, std::optional<uintptr_t> gq) {
   active_variant().adaptive_conv<T>().backward(
       {shape, strided<const T>(gy), strided<const T>(x), strided<const T>(d), pointer<const T>(P),
        pointer<const T>(q), pointer<const uint8_t>(signs), strided<T>(gx), strided<T>(gd),

@@ -132,21 +132,20 @@ def backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Compute the gradients of x, d, P and q, those that are wanted.
 
-    The kernel makes the gradients of x and d together, and those of P and q together.
+    The kernel makes the gradients of x and d together, and those of P and q together. Where there
+    are no sign bits it recomputes them, a few MiB at a time.
     """
     dtype = x.dtype
     gy, x, d, P = _widen(gy), _widen(x), _widen(d), _widen(P).contiguous()
     q = None if q is None else _widen(q).contiguous()
-    options = (stride, padding, dilation, groups, negative_slope, upsample)
-    if gy.numel() > 0 and signs.numel() == 0:
-        _, signs = forward(x, d, P, q, None, *options, True)
     inputs, weights = wanted[0] or wanted[1], wanted[2] or wanted[3]
     gradients = allocate_gradients(x, d, P, (inputs, inputs, weights, weights))
     if gy.numel() > 0:
         gx, gd, gP, gq = gradients
         _native("backward", x.dtype)(
-            _shape(x, d, P, *options),
-            _strided(gy), _strided(x), _strided(d), _address(P), _address(q), _address(signs),
+            _shape(x, d, P, stride, padding, dilation, groups, negative_slope, upsample),
+            _strided(gy), _strided(x), _strided(d), _address(P), _address(q),
+            _address(signs) if signs.numel() > 0 else None,
             _strided(gx) if inputs else None, _strided(gd) if inputs else None,
             _address(gP) if weights else None, _address(gq) if weights else None,
         )  # fmt: skip

@@ -11,7 +11,7 @@ from adaconv.nn._init import truncated_normal_
 from adaconv.nn._names import unknown
 from adaconv.ops import _checks, adaptive_conv2d
 from adaconv.ops._dispatch import select
-from adaconv.ops.adaptive_conv import STEM
+from adaconv.ops.adaptive_conv import MEMORY, STEM
 from adaconv.reference.adaptive_conv import enlarge
 
 REGRESSORS = ("separable", "full")
@@ -51,6 +51,8 @@ class AdaConvBlock(nn.Module):
         upsample: factor of a nearest-neighbour upsampling of ``x`` that comes before everything
             else. The enlarged picture does not exist, except for the reference, for a border other
             than symmetric zeros, and, in passing, for the "full" regressor.
+        memory: what the backward pass finds of the regressed weights: "mask", one bit of each, or
+            "recompute", nothing, see :func:`adaconv.adaptive_conv2d`.
         backend: name of the backend to run; ``None`` chooses, see :func:`adaconv.backend`.
 
     Attributes:
@@ -99,6 +101,7 @@ class AdaConvBlock(nn.Module):
         regressor: str = "separable",
         negative_slope: float = 0.0,
         upsample: int = 1,
+        memory: str = "mask",
         backend: str | None = None,
     ) -> None:
         super().__init__()
@@ -106,6 +109,7 @@ class AdaConvBlock(nn.Module):
         if regressor not in REGRESSORS:
             raise ValueError(unknown("regressor", regressor, REGRESSORS))
         _checks.factor("upsample", upsample)
+        _checks.choice("memory", memory, MEMORY)
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.kernel_size = _checks.pair("kernel_size", kernel_size, 1)
@@ -118,6 +122,7 @@ class AdaConvBlock(nn.Module):
         self.regressor = regressor
         self.negative_slope = negative_slope
         self.upsample = upsample
+        self.memory = memory
         self.backend = backend
         self._geometry = Geometry.of(
             self.kernel_size,
@@ -177,6 +182,7 @@ class AdaConvBlock(nn.Module):
             groups=self.groups,
             negative_slope=self.negative_slope,
             upsample=upsample,
+            memory=self.memory,
             backend=self.backend,
         )
 
@@ -227,6 +233,7 @@ class AdaConvBlock(nn.Module):
             "regressor": (self.regressor, "separable"),
             "negative_slope": (self.negative_slope, 0.0),
             "upsample": (self.upsample, 1),
+            "memory": (self.memory, "mask"),
             "backend": (self.backend, None),
         }
         parts = [

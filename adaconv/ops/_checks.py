@@ -1,6 +1,6 @@
 """Checks of arguments that the operators share: what was got, what was expected."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -82,6 +82,13 @@ def factor(name: str, value: int) -> None:
     """Check that ``value`` is an integer of at least 1."""
     if not isinstance(value, int) or value < 1:
         raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+
+
+def choice(name: str, value: str, choices: Collection[str]) -> None:
+    """Check that ``value`` is one of ``choices``."""
+    if value not in choices:
+        expected = " or ".join(f'"{choice}"' for choice in choices)
+        raise ValueError(f"{name} must be {expected}, got {value!r}")
 
 
 def output_size(

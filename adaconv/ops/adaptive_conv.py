@@ -12,6 +12,7 @@ from adaconv.reference import adaptive_conv as reference
 from adaconv.reference import adaptive_conv_double
 
 STEM = "adaptive_conv"
+MEMORY = ("mask", "recompute")
 
 
 def adaptive_conv2d(
@@ -27,6 +28,7 @@ def adaptive_conv2d(
     groups: int = 1,
     negative_slope: float = 0.0,
     upsample: int = 1,
+    memory: str = "mask",
     backend: str | None = None,
 ) -> Tensor:
     r"""Convolve with weights that are regressed at every pixel.
@@ -52,6 +54,12 @@ def adaptive_conv2d(
         negative_slope: slope of ``act`` below 0; 0 is ReLU, 1 the identity.
         upsample: factor of a nearest-neighbour upsampling of ``x`` that comes before everything
             else; the enlarged picture is never in memory.
+        memory: what is kept for the backward pass beside the arguments. "mask": the sign of every
+            weight before its activation, one bit each, 1/32 of the weights in float32; kept only
+            where a gradient can be asked for. "recompute": nothing; the backward pass regresses
+            the weights anew, a few MiB of bits at a time, and takes 4 matrix products' time for
+            forward and backward instead of 3. Nothing switches from one to the other by itself;
+            the gradients are the same, bit for bit. The reference keeps the weights either way.
         backend: name of the backend to run; ``None`` chooses, see :func:`adaconv.backend`.
 
     Returns:
@@ -74,7 +82,7 @@ def adaptive_conv2d(
         y = adaptive_conv2d(
             x[None], d[None], P, q, None if b is None else b[None], stride=stride, padding=padding,
             dilation=dilation, groups=groups, negative_slope=negative_slope, upsample=upsample,
-            backend=backend,
+            memory=memory, backend=backend,
         )  # fmt: skip
         return y[0]
 
@@ -82,6 +90,7 @@ def adaptive_conv2d(
     dilation = _checks.pair("dilation", dilation, 1)
     device = x.device.type if isinstance(x, Tensor) else "cpu"
     x, d, P, q, b = (_autocast(t, device) for t in (x, d, P, q, b))
+    _checks.choice("memory", memory, MEMORY)
     _checks.tensors(
         {"x": 4, "d": 4, "P": 5, "q": 4, "b": 4}, {"x": x, "d": d, "P": P, "q": q, "b": b}
     )
@@ -95,9 +104,8 @@ def adaptive_conv2d(
         return reference.adaptive_conv2d(
             x, d, P, q, b, stride, padding, dilation, groups, negative_slope, upsample
         )
-    save_signs = torch.is_grad_enabled() and any(
-        t.requires_grad for t in (x, d, P, q) if t is not None
-    )
+    differentiable = any(t.requires_grad for t in (x, d, P, q) if t is not None)
+    save_signs = memory == "mask" and torch.is_grad_enabled() and differentiable
     options = (stride, padding, dilation, groups, negative_slope, upsample)
     y, _ = _forward(x, d, P, q, b, *options, save_signs, chosen)
     return y

@@ -21,6 +21,11 @@ inline int64_t channel_block(const AdaptiveConvShape& s) {
   return clamp<int64_t>(kChannelBlockRows / s.taps(), 1, s.group_in());
 }
 
+// Output channels of a task: as many as repay gathering the patches anew.
+inline int64_t output_slice(const AdaptiveConvShape& s) {
+  return clamp<int64_t>(4096 / s.features, 1, s.group_out());
+}
+
 // Tiles of a segment: enough to reuse what is streamed past them, few enough to keep all threads
 // busy.
 inline int segment_tiles(const Bands& bands) {
@@ -128,8 +133,7 @@ template <class T>
 void forward(const AdaptiveConvForward<T>& call) {
   const AdaptiveConvShape& s = call.shape;
   const Bands bands = cut_into_bands(s, kBandPixels, kTile<T>);
-  // A part of the output channels is worth a task once it repays gathering the patches anew.
-  const int64_t outputs = clamp<int64_t>(4096 / s.features, 1, s.group_out());
+  const int64_t outputs = output_slice(s);
   const int64_t parts = (s.group_out() + outputs - 1) / outputs;
   const Arenas arenas(ForwardTask<T>::scratch_bytes(s, outputs));
   const int64_t tile_bytes = s.out_channels * s.rows() * kSignBytes<T>;

@@ -105,8 +105,7 @@ inline Window window(const AdaptiveConvShape& s, const Run& run, int64_t tap) {
 // pixel that `column` lies on.
 template <class T>
 ADACONV_INLINE void copy_enlarged(T* __restrict to, const T* __restrict row, int64_t row_step,
-                                  int64_t upsample, int64_t column, int64_t stride,
-                                  int64_t count) {
+                                  int64_t upsample, int64_t column, int64_t stride, int64_t count) {
   int64_t phase = column % upsample;
   if (upsample == 2 && stride == 1 && row_step == 1) {  // the usual case, in vectors
     if (phase == 1 && count > 0) {

@@ -37,7 +37,8 @@ struct Strided {
   }
 };
 
-// P, q and their gradients are contiguous; q, b, the sign bits and each gradient may be null.
+// P, q and their gradients are contiguous; q, b, the sign bits and each gradient may be null. A
+// backward pass without sign bits recomputes them.
 template <class T>
 struct AdaptiveConvForward {
   AdaptiveConvShape shape;

@@ -194,6 +194,21 @@ def test_enlarged_picture_does_not_exist(options, monkeypatch):
         AdaConvBlock(3, 2, 3, upsample=2, backend="reference")(torch.randn(1, 3, 6, 5))
 
 
+def test_recomputing_block_keeps_less_and_gives_the_same():
+    x = torch.randn(2, 3, 6, 5, dtype=torch.float64)
+
+    def run(memory):
+        block, kept = randomized(3, 2, 3, padding=1, memory=memory), []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+            y = block(x)
+        y.sum().backward()
+        return [y, *(p.grad for p in block.parameters())], sum(t.nbytes for t in kept)
+
+    (expected, more), (got, less) = run("mask"), run("recompute")
+    assert all(torch.equal(a, b) for a, b in zip(got, expected, strict=True))
+    assert less < more or cpu.unavailable is not None
+
+
 @pytest.mark.parametrize("factor", [2, 3])
 def test_upsample_is_upsampling_in_front(factor):
     block = randomized(3, 2, 3, padding=1, upsample=factor)
@@ -351,6 +366,7 @@ def test_named_backend_is_used():
         ({"padding_mode": "reflct"}, ValueError, "did you mean 'reflect'"),
         ({"adaptive_kernel_size": 0}, ValueError, "adaptive_kernel_size must be at least 1"),
         ({"regressor": "separabel"}, ValueError, "did you mean 'separable'"),
+        ({"memory": "msk"}, ValueError, 'memory must be "mask" or "recompute", got .msk.'),
         ({"upsample": 0}, ValueError, "upsample must be an integer of at least 1, got 0"),
         ({"upsample": 1.5}, ValueError, r"upsample must be an integer of at least 1, got 1\.5"),
     ],

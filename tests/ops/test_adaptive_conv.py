@@ -247,6 +247,31 @@ def test_gradients_without_saved_signs(cpu_backend):
     assert all(torch.equal(a, b) for a, b in zip(got, expected, strict=True))
 
 
+MANY_ROUNDS = Case(4, 120, 40, (12, 12), (3, 3), 24, options={"padding": 1, "negative_slope": 0.25})
+MANY_GROUPS = Case(9, 5, 3, (31, 31), (5, 5), 4, groups=40, options={"padding": 2})
+
+
+@pytest.mark.parametrize(
+    "case", [*map(random_case, range(8)), MANY_ROUNDS, MANY_GROUPS], ids=lambda case: case.size
+)
+def test_recomputing_gives_the_same_bits(cpu_backend, case):
+    tensors = [None if t is None else t.float() for t in case.tensors(normal(21))]
+    expected = results(case, tensors, gradient_of, cpu_backend, memory="mask")
+    got = results(case, tensors, gradient_of, cpu_backend, memory="recompute")
+    assert all(torch.equal(a, b) for a, b in zip(got, expected, strict=True))
+
+
+def test_recomputing_saves_no_bits(cpu_backend):
+    tensors = [t.requires_grad_() for t in ADAGAN.tensors(normal(22))]
+
+    def saved(memory):
+        y = ADAGAN.call(tensors, cpu_backend, memory=memory)
+        return [t.numel() for t in y.grad_fn.saved_tensors if t.dtype == torch.uint8]
+
+    assert saved("mask")[0] >= 2 * 16 * 16 * tensors[2][..., 0].numel() / 8
+    assert saved("recompute") == [0]
+
+
 @pytest.mark.parametrize("dynamic", [False, True])
 def test_compiles_without_graph_breaks(cpu_backend, dynamic):
     def step(*tensors):

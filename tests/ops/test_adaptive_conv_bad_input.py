@@ -38,6 +38,7 @@ VALUE = [
     ({"groups": 0}, r"groups must be a positive integer, got 0"),
     ({"upsample": 0}, r"upsample must be an integer of at least 1, got 0"),
     ({"upsample": 1.5}, r"upsample must be an integer of at least 1, got 1\.5"),
+    ({"memory": "disk"}, r'memory must be "mask" or "recompute", got .disk.'),
     ({"upsample": 2}, r"d must have shape \(2, 5, 10, 12\) .* got \(2, 5, 4, 5\)"),
     ({"groups": 2}, r"x must have .* 4 \* 2, channels, got 4"),
     ({"groups": 4, "x": torch.zeros(2, 16, 6, 7)}, r"6 output channels must be a multiple of"),

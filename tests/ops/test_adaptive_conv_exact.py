@@ -30,9 +30,13 @@ def integers(seed):
     return lambda *shape: torch.randint(-2, 3, shape, generator=generator)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["fp32", "fp64"])
+@pytest.mark.parametrize(
+    ("dtype", "memory"),
+    [(torch.float32, "mask"), (torch.float32, "recompute"), (torch.float64, "mask")],
+    ids=["fp32", "fp32-recompute", "fp64"],
+)
 @pytest.mark.parametrize("index", range(len(CASES)))
-def test_integers_are_exact(cpu_backend, index, dtype):
+def test_integers_are_exact(cpu_backend, index, dtype, memory):
     case = CASES[index]
     tensors = case.tensors(integers(index))
 
@@ -41,5 +45,6 @@ def test_integers_are_exact(cpu_backend, index, dtype):
 
     expected = results(case, tensors, gy_of, "reference")
     given = [None if t is None else t.to(dtype) for t in tensors]
-    for got, want in zip(results(case, given, gy_of, cpu_backend), expected, strict=True):
+    found = results(case, given, gy_of, cpu_backend, memory=memory)
+    for got, want in zip(found, expected, strict=True):
         torch.testing.assert_close(got, want.to(dtype), rtol=0, atol=0)
