@@ -34,10 +34,12 @@ T* pointer(std::optional<uintptr_t> address) {
 AdaptiveConvShape shape_of(const std::array<int64_t, 4>& x, const std::array<int64_t, 5>& P,
                            const std::array<int64_t, 2>& out, const std::array<int64_t, 2>& stride,
                            const std::array<int64_t, 2>& padding,
-                           const std::array<int64_t, 2>& dilation, int64_t groups, double slope) {
-  return {x[0],      x[1],       x[2],       x[3],        P[0],        P[2],
-          P[3],      P[4],       groups,     out[0],      out[1],      stride[0],
-          stride[1], padding[0], padding[1], dilation[0], dilation[1], slope};
+                           const std::array<int64_t, 2>& dilation, int64_t groups, double slope,
+                           int64_t upsample) {
+  return {x[0],      x[1],       x[2] * upsample, x[3] * upsample, P[0],        P[2],
+          P[3],      P[4],       groups,          out[0],          out[1],      stride[0],
+          stride[1], padding[0], padding[1],      dilation[0],     dilation[1], upsample,
+          slope};
 }
 
 template <class T>
@@ -65,7 +67,7 @@ void forward(const AdaptiveConvShape& shape, int terms, const TensorArgument& x,
 template <class T>
 void backward(const AdaptiveConvShape& shape, int terms, const TensorArgument& gy,
               const TensorArgument& x, const TensorArgument& d, uintptr_t P,
-              std::optional<uintptr_t> q, uintptr_t signs, const TensorArgument& gx,
+              std::optional<uintptr_t> q, std::optional<uintptr_t> signs, const TensorArgument& gx,
               const TensorArgument& gd, std::optional<uintptr_t> gP, std::optional<uintptr_t> gq) {
   kernels<T>(shape, terms)
       .backward({shape, strided<const T>(gy), strided<const T>(x), strided<const T>(d),

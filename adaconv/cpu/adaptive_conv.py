@@ -103,10 +103,10 @@ def allocate_gradients(
     return zeros(x, wanted[0]), zeros(d, wanted[1]), zeros(P, wanted[2]), zeros(q, wanted[3])
 
 
-def _shape(x, d, P, stride, padding, dilation, groups, negative_slope):
+def _shape(x, d, P, stride, padding, dilation, groups, negative_slope, upsample):
     return cpu._C.AdaptiveConvShape(
         tuple(x.shape), tuple(P.shape), tuple(d.shape[2:]), tuple(stride), tuple(padding),
-        tuple(dilation), groups, negative_slope,
+        tuple(dilation), groups, negative_slope, upsample,
     )  # fmt: skip
 
 
@@ -121,6 +121,7 @@ def forward(
     dilation: Sequence[int],
     groups: int,
     negative_slope: float,
+    upsample: int,
     save_signs: bool,
 ) -> tuple[Tensor, Tensor]:
     """Compute y and, where asked for, the sign bits of the regressed weights."""
@@ -135,7 +136,7 @@ def forward(
             signs[_sign_sizes(*y.shape[:1], *y.shape[2:], P, groups)[terms] :] = 0
             signs[-1] = terms
         _native("forward", kernel)(
-            _shape(x, d, P, stride, padding, dilation, groups, negative_slope), terms,
+            _shape(x, d, P, stride, padding, dilation, groups, negative_slope, upsample), terms,
             _strided(x), _strided(d), _address(P), _address(q), _strided(b), _strided(y),
             _address(signs) if save_signs else None,
         )  # fmt: skip
@@ -154,28 +155,27 @@ def backward(
     dilation: Sequence[int],
     groups: int,
     negative_slope: float,
+    upsample: int,
     wanted: Sequence[bool],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Compute the gradients of x, d, P and q, those that are wanted.
 
-    The kernel makes the gradients of x and d together, and those of P and q together.
+    The kernel makes the gradients of x and d together, and those of P and q together. Where there
+    are no sign bits it recomputes them, a few MiB at a time.
     """
     dtype, kernel = x.dtype, _computed_in(x.dtype, P, groups)
     gy, x, d, P = _to(kernel, gy, x, d, P)
     (q,) = _to(_sums_of(kernel), q)
     P, q = P.contiguous(), None if q is None else q.contiguous()
-    options = (stride, padding, dilation, groups, negative_slope)
-    if gy.numel() > 0 and signs.numel() == 0:
-        _, signs = forward(x, d, P, q, None, *options, True)
     inputs, weights = wanted[0] or wanted[1], wanted[2] or wanted[3]
-    gradients = allocate_gradients(
-        x, d, P, (inputs, inputs, weights, weights), _sums_of(kernel)
-    )
+    gradients = allocate_gradients(x, d, P, (inputs, inputs, weights, weights), _sums_of(kernel))
     if gy.numel() > 0:
         gx, gd, gP, gq = gradients
         _native("backward", kernel)(
-            _shape(x, d, P, *options), int(signs[-1]),
-            _strided(gy), _strided(x), _strided(d), _address(P), _address(q), _address(signs),
+            _shape(x, d, P, stride, padding, dilation, groups, negative_slope, upsample),
+            int(signs[-1]) if signs.numel() > 0 else _terms(),
+            _strided(gy), _strided(x), _strided(d), _address(P), _address(q),
+            _address(signs) if signs.numel() > 0 else None,
             _strided(gx) if inputs else None, _strided(gd) if inputs else None,
             _address(gP) if weights else None, _address(gq) if weights else None,
         )  # fmt: skip

@@ -5,9 +5,11 @@ are regressed from come from a second window, of another size, that moves with t
 around the same centre; so both give the same output size, whatever the picture's.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -72,11 +74,59 @@ class Window:
         return F.pad(picture, (left, right, top, bottom), mode=PADDING_MODES[mode])
 
     def conv2d(
-        self, picture: Tensor, weight: Tensor, bias: Tensor | None = None, groups: int = 1
+        self,
+        picture: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        groups: int = 1,
+        upsample: int = 1,
     ) -> Tensor:
-        """Convolve, (N, C, H, W) → (N, O, OH, OW), with zero padding."""
+        """Convolve, (N, C, H, W) → (N, O, OH, OW), the enlarged picture, with zero padding."""
+        if upsample > 1:
+            return self._conv2d_by_phases(picture, weight, bias, groups, upsample)
         picture, padding = self._ready(picture)
         return F.conv2d(picture, weight, bias, self.stride, padding, self.dilation, groups)
+
+    def _conv2d_by_phases(
+        self, picture: Tensor, weight: Tensor, bias: Tensor | None, groups: int, upsample: int
+    ) -> Tensor:
+        """Convolve the enlarged picture without making it.
+
+        Output pixels that lie alike on the large pixels they read are of one *phase*. Those of one
+        phase come from a convolution of the small picture whose weights are sums of ``weight``: of
+        the taps that fall on the same large pixel.
+        """
+        height, width = self.check_fits(picture, upsample)
+        down, across = (self._phases(axis, upsample) for axis in range(2))
+        sums = down.sums(weight), weight, across.sums(weight)
+        phases = torch.einsum("rat,octv,sbv->rsocab", *sums).flatten(0, 1)
+        window = Window(
+            size=(down.span, across.span),
+            stride=(down.stride, across.stride),
+            dilation=(1, 1),
+            near=(-down.first, -across.first),
+            far=(down.far(height, picture.shape[2]), across.far(width, picture.shape[3])),
+        )
+        if groups == 1:
+            every = None if bias is None else bias.repeat(len(phases))
+            y = window.conv2d(picture, phases.flatten(0, 1), every)
+        else:  # a depthwise convolution that makes several channels of one is slow
+            y = torch.cat([window.conv2d(picture, each, bias, groups) for each in phases], 1)
+        y = y.unflatten(1, (down.count, across.count, -1)).permute(0, 3, 4, 1, 5, 2)
+        return y.flatten(4, 5).flatten(2, 3)[:, :, :height, :width]
+
+    def _phases(self, axis: int, upsample: int) -> "Phases":
+        common = math.gcd(self.stride[axis], upsample)
+        count = upsample // common
+        reads = [
+            [
+                (phase * self.stride[axis] + tap * self.dilation[axis] - self.near[axis])
+                // upsample
+                for tap in range(self.size[axis])
+            ]
+            for phase in range(count)
+        ]
+        return Phases(self.stride[axis] // common, reads)
 
     def unfold(self, picture: Tensor, output_size: Pair) -> Tensor:
         """List what the window sees, (N, C, H, W) → (N, C * kh * kw, OH, OW), with zero padding."""
@@ -84,18 +134,56 @@ class Window:
         columns = F.unfold(picture, self.size, self.dilation, padding, self.stride)
         return columns.unflatten(2, output_size)
 
-    def check_fits(self, picture: Tensor) -> Pair:
+    def check_fits(self, picture: Tensor, upsample: int = 1) -> Pair:
         """Return the output's (height, width); raise ValueError for a picture that is too small."""
         height, width = picture.shape[-2:]
         padded = (
-            height + self.near[0] + self.far[0],
-            width + self.near[1] + self.far[1],
+            height * upsample + self.near[0] + self.far[0],
+            width * upsample + self.near[1] + self.far[1],
         )
-        return _checks.output_size(padded, self.size, self.stride, (0, 0), self.dilation)
+        return _checks.output_size(padded, self.size, self.stride, self.dilation)
 
     def _ready(self, picture: Tensor) -> tuple[Tensor, Pair]:
         """Leave symmetric pads to the operator, which needs no copy for them; apply others here."""
         return (picture, self.near) if self.symmetric else (self.pad(picture), (0, 0))
+
+
+@dataclass(frozen=True)
+class Phases:
+    """The phases of a convolution of an enlarged picture along one axis.
+
+    Output ``count * m + phase`` reads the pixel ``stride * m + reads[phase][tap]`` of the small
+    picture.
+    """
+
+    stride: int
+    reads: list[list[int]]
+
+    @property
+    def count(self) -> int:
+        """Number of phases."""
+        return len(self.reads)
+
+    @property
+    def first(self) -> int:
+        """Position of the first pixel that any phase reads for ``m = 0``."""
+        return min(map(min, self.reads))
+
+    @property
+    def span(self) -> int:
+        """Pixels from the first to the last that any phase reads."""
+        return max(map(max, self.reads)) - self.first + 1
+
+    def far(self, outputs: int, size: int) -> int:
+        """Return the pad behind ``size`` pixels that all positions fit into; negative: crop."""
+        last = -(-outputs // self.count) - 1
+        return last * self.stride + self.first + self.span - size
+
+    def sums(self, like: Tensor) -> Tensor:
+        """Return 1 where a phase's tap reads a pixel: (phases, span, taps)."""
+        pixels = range(self.first, self.first + self.span)
+        ones = [[[float(at == pixel) for at in taps] for pixel in pixels] for taps in self.reads]
+        return torch.tensor(ones, dtype=like.dtype, device=like.device)
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adaconv.nn._geometry import Geometry
 from adaconv.nn._init import truncated_normal_
 from adaconv.nn._names import unknown
 from adaconv.ops import _checks, adaptive_conv2d
+from adaconv.ops._dispatch import select
+from adaconv.ops.adaptive_conv import MEMORY, STEM
+from adaconv.reference.adaptive_conv import enlarge
 
 REGRESSORS = ("separable", "full")
 
@@ -47,7 +49,10 @@ class AdaConvBlock(nn.Module):
         negative_slope: slope of ``act`` below 0; 0 is ReLU, the source's choice, and 1 the
             identity.
         upsample: factor of a nearest-neighbour upsampling of ``x`` that comes before everything
-            else.
+            else. The enlarged picture does not exist, except for the reference, for a border other
+            than symmetric zeros, and, in passing, for the "full" regressor.
+        memory: what the backward pass finds of the regressed weights: "mask", one bit of each, or
+            "recompute", nothing, see :func:`adaconv.adaptive_conv2d`.
         backend: name of the backend to run; ``None`` chooses, see :func:`adaconv.backend`.
 
     Attributes:
@@ -96,14 +101,15 @@ class AdaConvBlock(nn.Module):
         regressor: str = "separable",
         negative_slope: float = 0.0,
         upsample: int = 1,
+        memory: str = "mask",
         backend: str | None = None,
     ) -> None:
         super().__init__()
         _check_channels(in_channels, out_channels, groups)
         if regressor not in REGRESSORS:
             raise ValueError(unknown("regressor", regressor, REGRESSORS))
-        if not isinstance(upsample, int) or upsample < 1:
-            raise ValueError(f"upsample must be an integer of at least 1, got {upsample!r}")
+        _checks.factor("upsample", upsample)
+        _checks.choice("memory", memory, MEMORY)
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.kernel_size = _checks.pair("kernel_size", kernel_size, 1)
@@ -116,6 +122,7 @@ class AdaConvBlock(nn.Module):
         self.regressor = regressor
         self.negative_slope = negative_slope
         self.upsample = upsample
+        self.memory = memory
         self.backend = backend
         self._geometry = Geometry.of(
             self.kernel_size,
@@ -158,31 +165,37 @@ class AdaConvBlock(nn.Module):
         self._check_input(x)
         if x.dim() == 3:
             return self(x.unsqueeze(0)).squeeze(0)
-        if self.upsample > 1:
-            x = F.interpolate(x, scale_factor=self.upsample, mode="nearest")
+        upsample = self.upsample if self._fuses_upsampling(x) else 1
+        if upsample != self.upsample:
+            x = enlarge(x, self.upsample)
         x = self._geometry.frame(x)
-        window = self._geometry.filter
-        output_size = window.check_fits(x)
+        window, regression = self._geometry.filter, self._geometry.regression
         return adaptive_conv2d(
             x,
-            self._features(x, output_size),
+            self._features(x, window.check_fits(x, upsample), upsample),
             self.pointwise_weight,
             self.pointwise_bias,
-            self._geometry.regression.conv2d(x, self.bias_weight, self.bias),
+            regression.conv2d(x, self.bias_weight, self.bias, upsample=upsample),
             stride=self.stride,
             padding=window.near,
             dilation=self.dilation,
             groups=self.groups,
             negative_slope=self.negative_slope,
+            upsample=upsample,
+            memory=self.memory,
             backend=self.backend,
         )
 
-    def _features(self, x: Tensor, output_size: tuple[int, int]) -> Tensor:
+    def _fuses_upsampling(self, x: Tensor) -> bool:
+        """Whether the enlarged picture need not exist: a border other than zeros needs it."""
+        return self._geometry.border is None and select(self.backend, STEM, [x]) != "reference"
+
+    def _features(self, x: Tensor, output_size: tuple[int, int], upsample: int) -> Tensor:
         """Return d, (N, D, OH, OW), that the weights are regressed from."""
         window = self._geometry.regression
         if self.depthwise_weight is None:
-            return window.unfold(x, output_size)
-        return window.conv2d(x, self.depthwise_weight, groups=self.in_channels)
+            return window.unfold(enlarge(x, upsample), output_size)
+        return window.conv2d(x, self.depthwise_weight, groups=self.in_channels, upsample=upsample)
 
     def _check_input(self, x: Tensor) -> None:
         channels, weight = self.in_channels, self.pointwise_weight
@@ -220,6 +233,7 @@ class AdaConvBlock(nn.Module):
             "regressor": (self.regressor, "separable"),
             "negative_slope": (self.negative_slope, 0.0),
             "upsample": (self.upsample, 1),
+            "memory": (self.memory, "mask"),
             "backend": (self.backend, None),
         }
         parts = [

@@ -1,6 +1,6 @@
 """Checks of arguments that the operators share: what was got, what was expected."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -78,15 +78,26 @@ def shape(name: str, tensor: Tensor | None, expected: tuple[int, ...], why: str)
         raise ValueError(f"{name} must have shape {expected} ({why}), got {tuple(tensor.shape)}")
 
 
+def factor(name: str, value: int) -> None:
+    """Check that ``value`` is an integer of at least 1."""
+    if not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+
+
+def choice(name: str, value: str, choices: Collection[str]) -> None:
+    """Check that ``value`` is one of ``choices``."""
+    if value not in choices:
+        expected = " or ".join(f'"{choice}"' for choice in choices)
+        raise ValueError(f"{name} must be {expected}, got {value!r}")
+
+
 def output_size(
-    size: Sequence[int],
+    padded: Sequence[int],
     kernel_size: tuple[int, int],
     stride: tuple[int, int],
-    padding: tuple[int, int],
     dilation: tuple[int, int],
 ) -> tuple[int, int]:
-    """Return the (height, width) that a convolution makes of ``size``, as PyTorch's does."""
-    padded = [size[i] + 2 * padding[i] for i in range(2)]
+    """Return the (height, width) that a convolution makes of a picture that has its pads."""
     extent = [dilation[i] * (kernel_size[i] - 1) + 1 for i in range(2)]
     if padded[0] < extent[0] or padded[1] < extent[1]:
         raise ValueError(

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from adaconv.cpu import adaptive_conv as kernels
@@ -13,6 +12,7 @@ from adaconv.reference import adaptive_conv as reference
 from adaconv.reference import adaptive_conv_double
 
 STEM = "adaptive_conv"
+MEMORY = ("mask", "recompute")
 
 
 def adaptive_conv2d(
@@ -27,6 +27,8 @@ def adaptive_conv2d(
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
     negative_slope: float = 0.0,
+    upsample: int = 1,
+    memory: str = "mask",
     backend: str | None = None,
 ) -> Tensor:
     r"""Convolve with weights that are regressed at every pixel.
@@ -50,6 +52,14 @@ def adaptive_conv2d(
         dilation: likewise.
         groups: likewise; all groups share ``d``.
         negative_slope: slope of ``act`` below 0; 0 is ReLU, 1 the identity.
+        upsample: factor of a nearest-neighbour upsampling of ``x`` that comes before everything
+            else; the enlarged picture is never in memory.
+        memory: what is kept for the backward pass beside the arguments. "mask": the sign of every
+            weight before its activation, one bit each, 1/32 of the weights in float32; kept only
+            where a gradient can be asked for. "recompute": nothing; the backward pass regresses
+            the weights anew, a few MiB of bits at a time, and takes 4 matrix products' time for
+            forward and backward instead of 3. Nothing switches from one to the other by itself;
+            the gradients are the same, bit for bit. The reference keeps the weights either way.
         backend: name of the backend to run; ``None`` chooses, see :func:`adaconv.backend`.
 
     Returns:
@@ -71,7 +81,8 @@ def adaptive_conv2d(
     if isinstance(x, Tensor) and x.dim() == 3:
         y = adaptive_conv2d(
             x[None], d[None], P, q, None if b is None else b[None], stride=stride, padding=padding,
-            dilation=dilation, groups=groups, negative_slope=negative_slope, backend=backend,
+            dilation=dilation, groups=groups, negative_slope=negative_slope, upsample=upsample,
+            memory=memory, backend=backend,
         )  # fmt: skip
         return y[0]
 
@@ -79,26 +90,24 @@ def adaptive_conv2d(
     dilation = _checks.pair("dilation", dilation, 1)
     device = x.device.type if isinstance(x, Tensor) else "cpu"
     x, d, P, q, b = (_autocast(t, device) for t in (x, d, P, q, b))
+    _checks.choice("memory", memory, MEMORY)
     _checks.tensors(
         {"x": 4, "d": 4, "P": 5, "q": 4, "b": 4}, {"x": x, "d": d, "P": P, "q": q, "b": b}
     )
+    # The far pads show in the output size; nothing else needs them.
     padding, far = _checks.pads(padding, (P.shape[2], P.shape[3]), stride, dilation)
-    if far != padding:  # the kernels pad both sides alike
-        x = F.pad(x, (0, far[1] - padding[1], 0, far[0] - padding[0]))
-    _check_shapes(x, d, P, q, b, stride, padding, dilation, groups)
+    _check_shapes(x, d, P, q, b, stride, (padding, far), dilation, groups, upsample)
 
     given = [t for t in (x, d, P, q, b) if t is not None]
     chosen = _dispatch.select(backend, STEM, given)
     if chosen == "reference":
         return reference.adaptive_conv2d(
-            x, d, P, q, b, stride, padding, dilation, groups, negative_slope
+            x, d, P, q, b, stride, padding, dilation, groups, negative_slope, upsample
         )
-    save_signs = torch.is_grad_enabled() and any(
-        t.requires_grad for t in (x, d, P, q) if t is not None
-    )
-    y, _ = _forward(
-        x, d, P, q, b, stride, padding, dilation, groups, negative_slope, save_signs, chosen
-    )
+    differentiable = any(t.requires_grad for t in (x, d, P, q) if t is not None)
+    save_signs = memory == "mask" and torch.is_grad_enabled() and differentiable
+    options = (stride, padding, dilation, groups, negative_slope, upsample)
+    y, _ = _forward(x, d, P, q, b, *options, save_signs, chosen)
     return y
 
 
@@ -119,14 +128,16 @@ def _check_shapes(
     q: Tensor | None,
     b: Tensor | None,
     stride: tuple[int, int],
-    padding: tuple[int, int],
+    pads: tuple[tuple[int, int], tuple[int, int]],
     dilation: tuple[int, int],
     groups: int,
+    upsample: int,
 ) -> None:
     n, c = x.shape[:2]
     out_channels, group_channels, kh, kw, features = P.shape
     if not isinstance(groups, int) or groups < 1:
         raise ValueError(f"groups must be a positive integer, got {groups!r}")
+    _checks.factor("upsample", upsample)
     if min(P.shape) < 1:
         raise ValueError(f"P must have no empty dimension, got shape {tuple(P.shape)}")
     if c != group_channels * groups:
@@ -138,7 +149,8 @@ def _check_shapes(
         raise ValueError(
             f"P's {out_channels} output channels must be a multiple of groups={groups}"
         )
-    oh, ow = _checks.output_size(x.shape[2:], (kh, kw), stride, padding, dilation)
+    padded = [x.shape[2 + i] * upsample + pads[0][i] + pads[1][i] for i in range(2)]
+    oh, ow = _checks.output_size(padded, (kh, kw), stride, dilation)
     _checks.shape("d", d, (n, features, oh, ow), "batch, P's features, output size")
     _checks.shape("q", q, (out_channels, group_channels, kh, kw), "P's without the features")
     _checks.shape("b", b, (n, out_channels, oh, ow), "batch, output channels, output size")
@@ -156,17 +168,20 @@ def _forward(
     dilation: Sequence[int],
     groups: int,
     negative_slope: float,
+    upsample: int,
     save_signs: bool,
     backend: str,
 ) -> tuple[Tensor, Tensor]:
     """Return y and the sign bits of the regressed weights (empty unless they are to be saved)."""
     return kernels.forward(
-        x, d, P, q, b, stride, padding, dilation, groups, negative_slope, save_signs
+        x, d, P, q, b, stride, padding, dilation, groups, negative_slope, upsample, save_signs
     )
 
 
 @_forward.register_fake
-def _(x, d, P, q, b, stride, padding, dilation, groups, negative_slope, save_signs, backend):
+def _(
+    x, d, P, q, b, stride, padding, dilation, groups, negative_slope, upsample, save_signs, backend
+):
     return kernels.allocate_outputs(x, d, P, groups, save_signs)
 
 
@@ -183,17 +198,33 @@ def _backward(
     dilation: Sequence[int],
     groups: int,
     negative_slope: float,
+    upsample: int,
     wanted: Sequence[bool],
     backend: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of x, d, P and q; those that are not wanted are empty."""
     return kernels.backward(
-        gy, x, d, P, q, signs, stride, padding, dilation, groups, negative_slope, wanted
+        gy, x, d, P, q, signs, stride, padding, dilation, groups, negative_slope, upsample, wanted
     )
 
 
 @_backward.register_fake
-def _(gy, x, d, P, q, signs, stride, padding, dilation, groups, negative_slope, wanted, backend):
+def _(
+    gy,
+    x,
+    d,
+    P,
+    q,
+    signs,
+    stride,
+    padding,
+    dilation,
+    groups,
+    negative_slope,
+    upsample,
+    wanted,
+    backend,
+):
     return kernels.allocate_gradients(x, d, P, wanted, x.dtype)
 
 
@@ -207,14 +238,14 @@ def _save_for_backward(ctx, inputs, output):
 
 def _differentiate(ctx, gy, _):
     if gy is None:
-        return (None,) * 12
+        return (None,) * 13
     x, d, P, q, signs = ctx.saved_tensors
     wanted = list(ctx.needs_input_grad[:4])
     gradients: list[Tensor | None] = [None] * 4
     if any(wanted):
         found = _backward(gy, x, d, P, q, signs, *ctx.options, wanted, ctx.backend)
         gradients = [g if want else None for g, want in zip(found, wanted, strict=True)]
-    return *gradients, gy if ctx.needs_input_grad[4] else None, *(None,) * 7
+    return *gradients, gy if ctx.needs_input_grad[4] else None, *(None,) * 8
 
 
 _forward.register_autograd(_differentiate, setup_context=_save_for_backward)
@@ -233,7 +264,7 @@ def _differentiate_twice(ctx, ux, ud, uP, uq):
         ctx.needs_input_grad[:5],
         *ctx.options,
     )
-    return *gradients, *(None,) * 8
+    return *gradients, *(None,) * 9
 
 
 _backward.register_autograd(_differentiate_twice, setup_context=_save_for_double_backward)

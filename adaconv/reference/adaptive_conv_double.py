@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from adaconv.reference.adaptive_conv import apply, regress
+from adaconv.reference.adaptive_conv import apply, enlarge, frame, regress
 
 #: Per-pixel weights that are in memory at a time, in values of one copy; a few copies exist.
 CHUNK_VALUES = 1 << 20
@@ -37,6 +37,7 @@ def double_backward(
     dilation: tuple[int, int],
     groups: int,
     negative_slope: float,
+    upsample: int,
 ) -> list[Tensor | None]:
     """Differentiate the gradients of x, d, P and q with respect to gy, x, d, P and q.
 
@@ -44,7 +45,8 @@ def double_backward(
 
     ``L = Σ gy·m·((P·d + q)·u[p+t] + (P·v + V·d + r)·x[p+t])``
 
-    where m is the slope of the activation at P·d + q: 1 or ``negative_slope``. What is wanted is
+    where m is the slope of the activation at P·d + q, 1 or ``negative_slope``, and x and u are
+    enlarged ``upsample`` times. What is wanted is
     the gradient of L. L is a sum over images, output channels and output rows, so it is formed in
     chunks of bounded size, and each is released before the next, unless the result must itself be
     differentiable.
@@ -53,7 +55,9 @@ def double_backward(
         The gradients in gy, x, d, P and q; None where not needed or zero.
     """
     dtype = values.gy.dtype
-    edge = (padding[1], padding[1], padding[0], padding[0])
+    size = [values.x.shape[i] * upsample for i in (2, 3)]
+    output_size = values.gy.shape[2:]
+    edge = frame(size, values.P.shape[2:4], output_size, stride, padding, dilation)
     differentiable = torch.is_grad_enabled()
     if differentiable:
         # New names for the same tensors: L's gradient in x must not flow on through gy(x) or u(x).
@@ -61,8 +65,10 @@ def double_backward(
         values = Values._make([*aliases, *values[5:]])
     wide = torch.promote_types(dtype, torch.float32)
     computed = Values._make([None if t is None else t.to(wide) for t in values])
+    u = computed.u
     computed = computed._replace(
-        x=F.pad(computed.x, edge), u=None if computed.u is None else F.pad(computed.u, edge)
+        x=F.pad(enlarge(computed.x, upsample), edge),
+        u=None if u is None else F.pad(enlarge(u, upsample), edge),
     )
 
     def product(chunk: Values) -> Tensor:
@@ -89,7 +95,9 @@ def double_backward(
                 whole = gradients[i] = found.new_zeros(computed[i].shape)  # type: ignore[union-attr]
             whole[at[i]] += found
     if gradients[1] is not None:
-        gradients[1] = F.pad(gradients[1], [-amount for amount in edge])
+        enlarged = F.pad(gradients[1], [-amount for amount in edge])
+        blocks = enlarged.unflatten(3, (-1, upsample)).unflatten(2, (-1, upsample))
+        gradients[1] = blocks.sum((3, 5))
     return [None if g is None else g.to(dtype) for g in gradients]
 
 

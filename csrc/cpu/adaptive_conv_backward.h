@@ -11,7 +11,7 @@
 // tensor.
 #pragma once
 
-#include "adaptive_conv_forward.h"
+#include "adaptive_conv_signs.h"
 
 namespace adaconv::ADACONV_VARIANT {
 
@@ -24,7 +24,6 @@ template <class T>
 struct Band {
   const AdaptiveConvBackward<T>& call;
   const Plan& plan;
-  const uint8_t* signs;  // of the band's first tile
 
   int64_t features_up;  // features, rounded up to whole blocks
   int64_t columns;      // features, rounded up to whole vectors
@@ -43,8 +42,8 @@ struct Band {
            8 * kAlignment;
   }
 
-  Band(const AdaptiveConvBackward<T>& call_, const Plan& plan_, const uint8_t* signs_, Arena arena)
-      : call(call_), plan(plan_), signs(signs_) {
+  Band(const AdaptiveConvBackward<T>& call_, const Plan& plan_, Arena arena)
+      : call(call_), plan(plan_) {
     const AdaptiveConvShape& s = call.shape;
     const int64_t pixels = plan.tile_count * kTile<T>;
     features_up = round_up(s.features, kFeatureBlock);
@@ -57,9 +56,6 @@ struct Band {
     gx = arena.take<T>(pixels * block_rows(s));
   }
 
-  const uint8_t* signs_of(int64_t tile, int64_t o) const {
-    return signs + (tile * call.shape.out_channels + o) * call.shape.rows() * kSignBytes<T>;
-  }
   const T* gy_of(int64_t tile, int64_t o) const {
     return gy + (tile * call.shape.out_channels + o) * kTile<T>;
   }
@@ -69,7 +65,8 @@ struct Band {
 #pragma omp parallel for if (worth_threads(s))
     for (int tile = 0; tile < plan.tile_count; ++tile) {
       T* features = d + tile * features_up * kTile<T>;
-      gather<kTile<T>>(plan, tile, call.gy, 0, s.out_channels, gy + tile * s.out_channels * kTile<T>);
+      gather<kTile<T>>(plan, tile, call.gy, 0, s.out_channels,
+                       gy + tile * s.out_channels * kTile<T>);
       gather<kTile<T>>(plan, tile, call.d, 0, s.features, features);
       zero(features + s.features * kTile<T>, (features_up - s.features) * kTile<T>);
       zero(gd + tile * features_up * kTile<T>, features_up * kTile<T>);
@@ -108,8 +105,8 @@ struct Band {
   }
 
   // Adds the part of gd, and the gradients of the patches, that come from one block of channels.
-  void differentiate_inputs(const Segment& segment, int64_t group, int64_t channel,
-                            int64_t channels, Arena arena) const {
+  void differentiate_inputs(const SignBits<T>& signs, const Segment& segment, int64_t group,
+                            int64_t channel, int64_t channels, Arena arena) const {
     const AdaptiveConvShape& s = call.shape;
     const int64_t outputs = s.group_out(), first_out = group * outputs;
     int32_t* rows = arena.take<int32_t>(block_rows(s));
@@ -118,8 +115,9 @@ struct Band {
     T* x = arena.take<T>(segment.tiles * count * kTile<T>);
     T* masked = arena.take<T>(outputs * kTile<T>);
     for (int tile = 0; tile < segment.tiles; ++tile) {
-      gather_patches<kTile<T>>(s, plan, segment.first_tile + tile, call.x, group * s.group_in() + channel,
-                     channels, segment.taps, segment.tap_count, x + tile * count * kTile<T>);
+      gather_patches<kTile<T>>(s, plan, segment.first_tile + tile, call.x,
+                               group * s.group_in() + channel, channels, segment.taps,
+                               segment.tap_count, x + tile * count * kTile<T>);
     }
     // A tile's d and gd stay in the first cache for as many weights as the second holds P of.
     constexpr int64_t kCacheBytes = 512 * 1024;
@@ -131,9 +129,8 @@ struct Band {
       for (int i = begin; i < min(begin + block, count); ++i) {
         const T* p = P + (rows[i] - channel * s.taps()) * features_up * outputs;
         T* gx_row = gx + (tile * block_rows(s) + i) * kTile<T>;
-        mask_gradient<T>(gy_of(tile, first_out),
-                         signs_of(tile, first_out) + rows[i] * kSignBytes<T>,
-                         s.rows() * kSignBytes<T>,
+        mask_gradient<T>(gy_of(tile, first_out), signs.at(tile, first_out, rows[i]),
+                         signs.output_step(),
                          call.q == nullptr ? nullptr : call.q + first_out * s.rows() + rows[i],
                          s.rows(), outputs, static_cast<T>(s.negative_slope), masked, gx_row);
         for (int64_t k = 0; k < features_up; k += kFeatureBlock) {
@@ -145,29 +142,34 @@ struct Band {
     }
   }
 
-  void inputs(const Arenas& arenas) const {
+  void inputs(const SignBits<T>& signs, const Part& part, const Arenas& arenas) const {
     const AdaptiveConvShape& s = call.shape;
-    for (int64_t group = 0; group < s.groups; ++group) {
-      for (int64_t channel = 0; channel < s.group_in(); channel += channel_block(s)) {
-        const int64_t channels = min(channel_block(s), s.group_in() - channel);
+    const int64_t end = part.channel + part.channels;
+    for (int64_t group = part.first_group; group < part.first_group + part.groups; ++group) {
+      for (int64_t channel = part.channel; channel < end; channel += channel_block(s)) {
+        const int64_t channels = min(channel_block(s), end - channel);
         pack_weights(group, channel, channels);
 #pragma omp parallel for schedule(dynamic) if (worth_threads(s))
         for (int i = 0; i < plan.segment_count; ++i) {
-          differentiate_inputs(plan.segments[i], group, channel, channels, arenas.mine());
+          differentiate_inputs(signs, plan.segments[i], group, channel, channels, arenas.mine());
         }
 #pragma omp parallel for if (worth_threads(s))
         for (int64_t c = 0; c < channels; ++c) {
           for (int i = 0; i < plan.segment_count; ++i) {
             const Segment& segment = plan.segments[i];
             for (int t = segment.first_tile; t < segment.first_tile + segment.tiles; ++t) {
-              scatter_add_patches<kTile<T>>(s, plan, t, call.gx, group * s.group_in() + channel + c,
-                                  segment.taps, segment.tap_count,
-                                  gx + (t * block_rows(s) + c * segment.tap_count) * kTile<T>);
+              scatter_add_patches<kTile<T>>(
+                  s, plan, t, call.gx, group * s.group_in() + channel + c, segment.taps,
+                  segment.tap_count, gx + (t * block_rows(s) + c * segment.tap_count) * kTile<T>);
             }
           }
         }
       }
     }
+  }
+
+  void unpack() const {
+    const AdaptiveConvShape& s = call.shape;
 #pragma omp parallel for if (worth_threads(s))
     for (int tile = 0; tile < plan.tile_count; ++tile) {
       scatter<kTile<T>>(plan, tile, call.gd, 0, s.features, gd + tile * features_up * kTile<T>);
@@ -180,8 +182,8 @@ struct Band {
   }
 
   // Adds one segment's part of gP and gq, for some outputs and some channels of one group.
-  void differentiate_weights(const Segment& segment, int64_t group, int64_t channel,
-                             int64_t channels, int64_t first_out, int64_t last_out,
+  void differentiate_weights(const SignBits<T>& signs, const Segment& segment, int64_t group,
+                             int64_t channel, int64_t channels, int64_t first_out, int64_t last_out,
                              Arena arena) const {
     const AdaptiveConvShape& s = call.shape;
     const int64_t pixels = segment.tiles * kTile<T>;
@@ -191,8 +193,9 @@ struct Band {
     T* x = arena.take<T>(segment.tiles * count * kTile<T>);
     T* g = arena.take<T>(kGradientBlock * kSegmentPixels<T>);
     for (int t = 0; t < segment.tiles; ++t) {
-      gather_patches<kTile<T>>(s, plan, segment.first_tile + t, call.x, group * s.group_in() + channel,
-                     channels, segment.taps, segment.tap_count, x + t * count * kTile<T>);
+      gather_patches<kTile<T>>(s, plan, segment.first_tile + t, call.x,
+                               group * s.group_in() + channel, channels, segment.taps,
+                               segment.tap_count, x + t * count * kTile<T>);
     }
     const int64_t vectors = columns / kLanes<T>;
     const int block_size = gradient_block(gradient_vectors(vectors));
@@ -203,8 +206,8 @@ struct Band {
         const int begin = count * block / blocks, end = count * (block + 1) / blocks;
         for (int i = begin; i < end; ++i) {
           const T total =
-              weight_gradient_factors(segment, o, rows[i], x + i * kTile<T>, count * kTile<T>,
-                                      g + (i - begin) * kSegmentPixels<T>);
+              weight_gradient_factors(signs, segment, o, rows[i], x + i * kTile<T>,
+                                      count * kTile<T>, g + (i - begin) * kSegmentPixels<T>);
           if (call.gq != nullptr) call.gq[o * s.rows() + rows[i]] += total;
         }
         for (int64_t at = 0; at < vectors; at += gradient_vectors(vectors - at)) {
@@ -218,13 +221,13 @@ struct Band {
   }
 
   // g[p] = m[p] gy[p] x[p] over the pixels of a segment; returns the sum.
-  T weight_gradient_factors(const Segment& segment, int64_t o, int64_t row, const T* x,
-                            int64_t x_step, T* g) const {
+  T weight_gradient_factors(const SignBits<T>& signs, const Segment& segment, int64_t o,
+                            int64_t row, const T* x, int64_t x_step, T* g) const {
     const V<T> slopes = broadcast<T>(static_cast<T>(call.shape.negative_slope));
     V<T> total = {};
     for (int t = 0; t < segment.tiles; ++t, x += x_step, g += kTile<T>) {
       const T* gy_tile = gy_of(segment.first_tile + t, o);
-      const uint8_t* bits = signs_of(segment.first_tile + t, o) + row * kSignBytes<T>;
+      const uint8_t* bits = signs.at(segment.first_tile + t, o, row);
     ADACONV_UNROLL for (int j = 0; j < kTileVectors; ++j) {
         const V<T> product = load(gy_tile + j * kLanes<T>) * load(x + j * kLanes<T>);
         const V<T> m =
@@ -236,24 +239,52 @@ struct Band {
     return sum<T>(total);
   }
 
-  void weights(const Arenas& arenas) const {
+  void weights(const SignBits<T>& signs, const Part& part, const Arenas& arenas) const {
     const AdaptiveConvShape& s = call.shape;
     // As many outputs as keep the part of gP that a task adds to, segment after segment, in its cache.
     constexpr int64_t kCacheBytes = 640 * 1024;
     const int64_t row_bytes = block_rows(s) * s.features * sizeof(T);
     const int64_t outputs = clamp<int64_t>(kCacheBytes / row_bytes, 1, s.group_out());
-    const int64_t parts = (s.group_out() + outputs - 1) / outputs;
-    const int64_t blocks = (s.group_in() + channel_block(s) - 1) / channel_block(s);
+    const int64_t slices = (s.group_out() + outputs - 1) / outputs;
+    const int64_t blocks = (part.channels + channel_block(s) - 1) / channel_block(s);
+    const int64_t end = part.channel + part.channels;
 #pragma omp parallel for schedule(dynamic) if (worth_threads(s))
-    for (int64_t task = 0; task < s.groups * blocks * parts; ++task) {
-      const int64_t part = task % parts, block = task / parts % blocks, group = task / parts / blocks;
-      const int64_t channel = block * channel_block(s);
-      const int64_t first_out = group * s.group_out() + part * outputs;
+    for (int64_t task = 0; task < part.groups * blocks * slices; ++task) {
+      const int64_t slice = task % slices, block = task / slices % blocks;
+      const int64_t group = part.first_group + task / slices / blocks;
+      const int64_t channel = part.channel + block * channel_block(s);
+      const int64_t first_out = group * s.group_out() + slice * outputs;
       for (int i = 0; i < plan.segment_count; ++i) {
-        differentiate_weights(plan.segments[i], group, channel,
-                              min(channel_block(s), s.group_in() - channel), first_out,
+        differentiate_weights(signs, plan.segments[i], group, channel,
+                              min(channel_block(s), end - channel), first_out,
                               min(first_out + outputs, (group + 1) * s.group_out()), arenas.mine());
       }
+    }
+  }
+
+  void differentiate(const SignBits<T>& signs, const Part& part, const Arenas& arenas) const {
+    if (call.gx.data != nullptr) inputs(signs, part, arenas);
+    if (call.gP != nullptr) weights(signs, part, arenas);
+  }
+
+  // The same without saved bits: a few weights at a time, in `bits`.
+  void differentiate_by_rounds(uint8_t* bits, const Rounds& rounds, const Arenas& arenas) const {
+    const AdaptiveConvShape& s = call.shape;
+    const int64_t outputs = output_slice(s);
+    const int64_t slices = (s.group_out() + outputs - 1) / outputs;
+    for (int64_t round = 0; round < rounds.count(); ++round) {
+      const Part part = rounds.part(round);
+#pragma omp parallel for schedule(dynamic) if (worth_threads(s))
+      for (int64_t task = 0; task < plan.segment_count * part.groups * slices; ++task) {
+        const Segment& segment = plan.segments[task / slices / part.groups];
+        const int64_t group = part.first_group + task / slices % part.groups;
+        const int64_t first_out = group * s.group_out() + task % slices * outputs;
+        recompute_signs(call, segment, part, first_out,
+                        min(first_out + outputs, (group + 1) * s.group_out()),
+                        d + segment.first_tile * features_up * kTile<T>, features_up * kTile<T>,
+                        bits, arenas.mine());
+      }
+      differentiate(SignBits<T>(s, part, bits), part, arenas);
     }
   }
 };
@@ -266,15 +297,22 @@ void backward(const AdaptiveConvBackward<T>& call) {
   const size_t input_bytes = Band<T>::input_scratch_bytes(s);
   const size_t weight_bytes = Band<T>::weight_scratch_bytes(s);
   const Arenas arenas(input_bytes < weight_bytes ? weight_bytes : input_bytes);
+  const Rounds rounds(s, bands.tiles * s.group_out() * s.taps() * kSignBytes<T>, channel_block(s));
+  const Arenas bits(call.signs == nullptr ? rounds.bytes() : 1, 1);
   for (int64_t i = 0; i < bands.count; ++i) {
     const int64_t first = i * bands.band_rows;
     const Plan plan = make_plan(s, first, min(first + bands.band_rows, bands.rows), kTile<T>,
                                 segment_tiles(bands));
     const int64_t first_sign = i * bands.tiles * s.out_channels * s.rows() * kSignBytes<T>;
-    const Band<T> band(call, plan, call.signs + first_sign, shared.first());
+    const Band<T> band(call, plan, shared.first());
     band.pack();
-    if (call.gx.data != nullptr) band.inputs(arenas);
-    if (call.gP != nullptr) band.weights(arenas);
+    if (call.signs == nullptr) {
+      band.differentiate_by_rounds(bits.first().take<uint8_t>(rounds.bytes()), rounds, arenas);
+    } else {
+      const Part all = Part::whole(s);
+      band.differentiate(SignBits<T>(s, all, call.signs + first_sign), all, arenas);
+    }
+    if (call.gd.data != nullptr) band.unpack();
   }
 }
 

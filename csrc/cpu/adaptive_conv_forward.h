@@ -21,6 +21,11 @@ inline int64_t channel_block(const AdaptiveConvShape& s) {
   return clamp<int64_t>(kChannelBlockRows / s.taps(), 1, s.group_in());
 }
 
+// Output channels of a task: as many as repay gathering the patches anew.
+inline int64_t output_slice(const AdaptiveConvShape& s) {
+  return clamp<int64_t>(4096 / s.features, 1, s.group_out());
+}
+
 // Tiles of a segment: enough to reuse what is streamed past them, few enough to keep all threads
 // busy.
 inline int segment_tiles(const Bands& bands) {
@@ -77,7 +82,8 @@ struct ForwardTask {
     for (int tile = 0; tile < segment.tiles; ++tile) {
       gather<kTile<T>>(plan, first_tile + tile, call.d, 0, s.features, scratch.d + tile * d_tile);
       if (call.b.data != nullptr) {
-        gather<kTile<T>>(plan, first_tile + tile, call.b, first_out, outputs, scratch.y + tile * y_tile);
+        gather<kTile<T>>(plan, first_tile + tile, call.b, first_out, outputs,
+                         scratch.y + tile * y_tile);
       } else {
         zero(scratch.y + tile * y_tile, y_tile);
       }
@@ -89,7 +95,8 @@ struct ForwardTask {
       channels(scratch, c, min(channel_block(s), s.group_in() - c));
     }
     for (int tile = 0; tile < segment.tiles; ++tile) {
-      scatter<kTile<T>>(plan, first_tile + tile, call.y, first_out, outputs, scratch.y + tile * y_tile);
+      scatter<kTile<T>>(plan, first_tile + tile, call.y, first_out, outputs,
+                        scratch.y + tile * y_tile);
     }
   }
 
@@ -103,8 +110,9 @@ struct ForwardTask {
     if (rows == 0) return;
     const int blocks = (rows + kRowBlock - 1) / kRowBlock;
     for (int tile = 0; tile < segment.tiles; ++tile) {
-      gather_patches<kTile<T>>(s, plan, segment.first_tile + tile, call.x, group * s.group_in() + channel,
-                     count, segment.taps, segment.tap_count, scratch.x + tile * rows * kTile<T>);
+      gather_patches<kTile<T>>(s, plan, segment.first_tile + tile, call.x,
+                               group * s.group_in() + channel, count, segment.taps,
+                               segment.tap_count, scratch.x + tile * rows * kTile<T>);
     }
     for (int64_t o = first_out; o < last_out; ++o) {
       const T* P = call.P + o * s.rows() * s.features;
@@ -128,8 +136,7 @@ template <class T>
 void forward(const AdaptiveConvForward<T>& call) {
   const AdaptiveConvShape& s = call.shape;
   const Bands bands = cut_into_bands(s, kBandPixels, kTile<T>);
-  // A part of the output channels is worth a task once it repays gathering the patches anew.
-  const int64_t outputs = clamp<int64_t>(4096 / s.features, 1, s.group_out());
+  const int64_t outputs = output_slice(s);
   const int64_t parts = (s.group_out() + outputs - 1) / outputs;
   const Arenas arenas(ForwardTask<T>::scratch_bytes(s, outputs));
   const int64_t tile_bytes = s.out_channels * s.rows() * kSignBytes<T>;

@@ -45,13 +45,12 @@ ADACONV_INLINE uint32_t load_bits(const uint8_t* from) {
 template <class T>
 constexpr int kSignBytes = kTileVectors * sizeof(SignWord<T>);
 
-// The weights `rows` of one output channel for the pixels of a tile, and their use:
-//   y[p] += sum_i act(sum_k P[rows[i]][k] d[k][p] + q[rows[i]]) x[i][p]
+// The weights `rows` of one output channel for the pixels of a tile, before their activation:
+//   w[i][p] = sum_k P[rows[i]][k] d[k][p] + q[rows[i]]
 template <class T, int kRows>
-void regress_and_apply(const T* P, const T* q, const int32_t* rows, int64_t features, const T* d,
-                       const T* x, T slope, T* y, uint8_t* signs) {
+ADACONV_INLINE void regress(const T* P, const T* q, const int32_t* rows, int64_t features,
+                            const T* d, V<T> (&w)[kRows][kTileVectors]) {
   const T* p[kRows];
-  V<T> w[kRows][kTileVectors];
   ADACONV_UNROLL for (int i = 0; i < kRows; ++i) {
     p[i] = P + rows[i] * features;
     const V<T> bias = broadcast<T>(q == nullptr ? T(0) : q[rows[i]]);
@@ -66,6 +65,29 @@ void regress_and_apply(const T* P, const T* q, const int32_t* rows, int64_t feat
       ADACONV_UNROLL for (int j = 0; j < kTileVectors; ++j) w[i][j] += pk * dk[j];
     }
   }
+}
+
+// The signs of weights, for row rows[i] at its distance from first_row.
+template <class T, int kRows>
+void sign_weights(const T* P, const T* q, const int32_t* rows, int64_t features, const T* d,
+                  int64_t first_row, uint8_t* signs) {
+  V<T> w[kRows][kTileVectors];
+  regress<T, kRows>(P, q, rows, features, d, w);
+  ADACONV_UNROLL for (int i = 0; i < kRows; ++i) {
+    uint8_t* to = signs + (rows[i] - first_row) * kSignBytes<T>;
+    ADACONV_UNROLL for (int j = 0; j < kTileVectors; ++j) {
+      store_bits<T>(to + j * sizeof(SignWord<T>), positive(w[i][j]));
+    }
+  }
+}
+
+// Weights as above, and their use:
+//   y[p] += sum_i act(w[i][p]) x[i][p]
+template <class T, int kRows>
+void regress_and_apply(const T* P, const T* q, const int32_t* rows, int64_t features, const T* d,
+                       const T* x, T slope, T* y, uint8_t* signs) {
+  V<T> w[kRows][kTileVectors];
+  regress<T, kRows>(P, q, rows, features, d, w);
   if (signs != nullptr) {
     ADACONV_UNROLL for (int i = 0; i < kRows; ++i) {
       ADACONV_UNROLL for (int j = 0; j < kTileVectors; ++j) {
@@ -169,6 +191,8 @@ void weight_gradients(const T* g, const T* d, int64_t d_step, int64_t pixels,
 template <class T>
 using RegressAndApply = decltype(&regress_and_apply<T, 1>);
 template <class T>
+using SignWeights = decltype(&sign_weights<T, 1>);
+template <class T>
 using WeightGradients = decltype(&weight_gradients<T, 1, 1>);
 
 template <class T, int... kIndex>
@@ -180,6 +204,17 @@ RegressAndApply<T> regress_and_apply_of(int rows, std::integer_sequence<int, kIn
 template <class T>
 RegressAndApply<T> regress_and_apply_of(int rows) {
   return regress_and_apply_of<T>(rows, std::make_integer_sequence<int, kRowBlock>());
+}
+
+template <class T, int... kIndex>
+SignWeights<T> sign_weights_of(int rows, std::integer_sequence<int, kIndex...>) {
+  static constexpr SignWeights<T> table[] = {&sign_weights<T, kIndex + 1>...};
+  return table[rows - 1];
+}
+
+template <class T>
+SignWeights<T> sign_weights_of(int rows) {
+  return sign_weights_of<T>(rows, std::make_integer_sequence<int, kRowBlock>());
 }
 
 template <class T, int kVectors, int... kIndex>

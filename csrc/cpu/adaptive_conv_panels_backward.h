@@ -22,8 +22,7 @@ ADACONV_INLINE uint32_t load_word(const uint8_t* from) {
 
 // For one weight and a block of 32 features k, given R[k][p]:
 //   gd[k][p] += x[p] R[k][p],  gx[p] += sum_k R[k][p] d[k][p]
-inline void apply_gradients(const Result& R, const float* x, const float* d, float* gd,
-                            float* gx) {
+inline void apply_gradients(const Result& R, const float* x, const float* d, float* gd, float* gx) {
   const V<float> x0 = load(x), x1 = load(x + 16);
   V<float> total[2][2] = {};
   ADACONV_UNROLL for (int i = 0; i < 2; ++i) {
@@ -47,7 +46,6 @@ struct Band {
 
   const AdaptiveConvBackward<S>& call;
   const Plan& plan;
-  const uint8_t* signs;  // of the band's first tile
 
   int64_t outputs;      // of a group
   int64_t features;     // rounded up to whole blocks of 32
@@ -69,8 +67,10 @@ struct Band {
            8 * kAlignment;
   }
 
-  Band(const AdaptiveConvBackward<S>& call_, const Plan& plan_, const uint8_t* signs_, Arena arena)
-      : call(call_), plan(plan_), signs(signs_) {
+  using Bits = SignBits<const uint8_t>;
+
+  Band(const AdaptiveConvBackward<S>& call_, const Plan& plan_, Arena arena)
+      : call(call_), plan(plan_) {
     const AdaptiveConvShape& s = call.shape;
     const int64_t tiles = plan.tile_count, pixels = tiles * kPixels;
     outputs = s.group_out();
@@ -188,10 +188,10 @@ struct Band {
   // The gradient that reaches one weight of every output, before the weight's activation; and
   // gx[p] = sum_o of it times q[o].
   template <bool kLeaky>
-  void mask(int64_t tile, int64_t group, int64_t row, const Words* q, Words* to,
+  void mask(const Bits& signs, int64_t tile, int64_t group, int64_t row, const Words* q, Words* to,
             float* gx_row) const {
-    const uint8_t* bits = signs_of(call.shape, signs, tile, group, 0) + row * kSignBytes;
-    const int64_t step = call.shape.rows() * kSignBytes;
+    const uint8_t* bits = signs.at(tile, group, 0, row);
+    const int64_t step = signs.pair_step();
     const Words* from = gy_pairs + pairs_at(tile, group);
     const Words* slope = kLeaky ? gy_slope + pairs_at(tile, group) : nullptr;
     __m512 total[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
@@ -223,8 +223,8 @@ struct Band {
   }
 
   // Adds the part of gd, and the gradients of the patches, that come from one block of channels.
-  void differentiate_inputs(const Segment& segment, int64_t group, int64_t channel,
-                            int64_t channels, Arena arena) const {
+  void differentiate_inputs(const Bits& signs, const Segment& segment, int64_t group,
+                            int64_t channel, int64_t channels, Arena arena) const {
     const AdaptiveConvShape& s = call.shape;
     int32_t* rows = arena.take<int32_t>(block_rows(s));
     const int count = list_rows(s, segment, channel, channels, rows);
@@ -259,9 +259,9 @@ struct Band {
             Words* to = masked + n * q_words;
             float* gx_row = gx_rows + n * kPixels;
             if (gy_slope == nullptr) {
-              mask<false>(tile, group, rows[i + n], q_row, to, gx_row);
+              mask<false>(signs, tile, group, rows[i + n], q_row, to, gx_row);
             } else {
-              mask<true>(tile, group, rows[i + n], q_row, to, gx_row);
+              mask<true>(signs, tile, group, rows[i + n], q_row, to, gx_row);
             }
           }
           for (int64_t k = 0; k < features; k += 32) {
@@ -282,14 +282,15 @@ struct Band {
     }
   }
 
-  void inputs(const Arenas& arenas) const {
+  void inputs(const Bits& signs, const Part& part, const Arenas& arenas) const {
     const AdaptiveConvShape& s = call.shape;
-    for (int64_t group = 0; group < s.groups; ++group) {
-      for (int64_t channel = 0; channel < s.group_in(); channel += channel_block(s)) {
-        const int64_t channels = min(channel_block(s), s.group_in() - channel);
+    const int64_t end = part.channel + part.channels;
+    for (int64_t group = part.first_group; group < part.first_group + part.groups; ++group) {
+      for (int64_t channel = part.channel; channel < end; channel += channel_block(s)) {
+        const int64_t channels = min(channel_block(s), end - channel);
 #pragma omp parallel for schedule(dynamic) if (worth_threads(s))
         for (int i = 0; i < plan.segment_count; ++i) {
-          differentiate_inputs(plan.segments[i], group, channel, channels, arenas.mine());
+          differentiate_inputs(signs, plan.segments[i], group, channel, channels, arenas.mine());
         }
 #pragma omp parallel for if (worth_threads(s))
         for (int64_t c = 0; c < channels; ++c) {
@@ -304,6 +305,10 @@ struct Band {
         }
       }
     }
+  }
+
+  void unpack() const {
+    const AdaptiveConvShape& s = call.shape;
 #pragma omp parallel for if (worth_threads(s))
     for (int tile = 0; tile < plan.tile_count; ++tile) {
       scatter<kPixels>(plan, tile, call.gd, 0, s.features, gd + tile * features * kPixels);
@@ -318,14 +323,14 @@ struct Band {
   // g[tile][term][output]: m gy x of one weight of two outputs, as row r of each panel; adds the
   // sums to gq.
   template <bool kLeaky>
-  void weight_gradient_factors(const Segment& segment, int64_t group, int64_t pair, int64_t row,
-                               const float* x, int64_t x_step, int r, Words* g) const {
+  void weight_gradient_factors(const Bits& signs, const Segment& segment, int64_t group,
+                               int64_t pair, int64_t row, const float* x, int64_t x_step, int r,
+                               Words* g) const {
     const AdaptiveConvShape& s = call.shape;
     const V<float> slopes = broadcast(static_cast<float>(s.negative_slope));
     const bool both = 2 * pair + 1 < outputs;
-    const int64_t bits_step = tile_sign_bytes(s), gy_step = s.out_channels * kPixels;
-    const uint8_t* bits =
-        signs_of(s, signs, segment.first_tile, group, pair) + row * kSignBytes;
+    const int64_t bits_step = signs.tile_step(), gy_step = s.out_channels * kPixels;
+    const uint8_t* bits = signs.at(segment.first_tile, group, pair, row);
     const float* gy_rows[2] = {gy_of(segment.first_tile, group, 2 * pair),
                                gy_of(segment.first_tile, group, 2 * pair + both)};
     V<float> total[2][2] = {};
@@ -370,9 +375,9 @@ struct Band {
   }
 
   // Adds one segment's part of gP and gq, for some pairs of outputs and some channels of one group.
-  void differentiate_weights(const Segment& segment, int64_t group, int64_t channel,
-                             int64_t channels, int64_t first_pair, int64_t last_pair,
-                             Arena arena) const {
+  void differentiate_weights(const Bits& signs, const Segment& segment, int64_t group,
+                             int64_t channel, int64_t channels, int64_t first_pair,
+                             int64_t last_pair, Arena arena) const {
     const AdaptiveConvShape& s = call.shape;
     int32_t* rows = arena.take<int32_t>(block_rows(s));
     const int count = list_rows(s, segment, channel, channels, rows);
@@ -393,7 +398,7 @@ struct Band {
         for (int r = 0; r < block; ++r) {
           const auto factors = gy_slope == nullptr ? &Band::weight_gradient_factors<false>
                                                    : &Band::weight_gradient_factors<true>;
-          (this->*factors)(segment, group, pair, rows[begin + r], x + (begin + r) * kPixels,
+          (this->*factors)(signs, segment, group, pair, rows[begin + r], x + (begin + r) * kPixels,
                            count * kPixels, r, g);
         }
         const auto differentiate = [&](int64_t k) {
@@ -408,23 +413,38 @@ struct Band {
     }
   }
 
-  void weights(const Arenas& arenas) const {
+  void weights(const Bits& signs, const Part& part, const Arenas& arenas) const {
     const AdaptiveConvShape& s = call.shape;
     constexpr int64_t kCacheBytes = 640 * 1024;
     const int64_t row_bytes = 2 * block_rows(s) * s.features * sizeof(float);
-    const int64_t all_pairs = blocks(s.group_out(), 2);
-    const int64_t pairs = clamp<int64_t>(kCacheBytes / row_bytes, 1, all_pairs);
-    const int64_t parts = blocks(all_pairs, pairs);
-    const int64_t channel_blocks = blocks(s.group_in(), channel_block(s));
+    const int64_t pairs = clamp<int64_t>(kCacheBytes / row_bytes, 1, signs.pairs);
+    const int64_t slices = blocks(signs.pairs, pairs), end = part.channel + part.channels;
+    const int64_t channel_blocks = blocks(part.channels, channel_block(s));
 #pragma omp parallel for schedule(dynamic) if (worth_threads(s))
-    for (int64_t task = 0; task < s.groups * channel_blocks * parts; ++task) {
-      const int64_t part = task % parts, group = task / parts / channel_blocks;
-      const int64_t channel = task / parts % channel_blocks * channel_block(s);
+    for (int64_t task = 0; task < part.groups * channel_blocks * slices; ++task) {
+      const int64_t slice = task % slices;
+      const int64_t group = part.first_group + task / slices / channel_blocks;
+      const int64_t channel = part.channel + task / slices % channel_blocks * channel_block(s);
       for (int i = 0; i < plan.segment_count; ++i) {
-        differentiate_weights(plan.segments[i], group, channel,
-                              min(channel_block(s), s.group_in() - channel), part * pairs,
-                              min((part + 1) * pairs, all_pairs), arenas.mine());
+        differentiate_weights(signs, plan.segments[i], group, channel,
+                              min(channel_block(s), end - channel), slice * pairs,
+                              min((slice + 1) * pairs, signs.pairs), arenas.mine());
       }
+    }
+  }
+
+  void differentiate(const Bits& signs, const Part& part, const Arenas& arenas) const {
+    if (call.gx.data != nullptr) inputs(signs, part, arenas);
+    if (call.gP != nullptr) weights(signs, part, arenas);
+  }
+
+  // The same without saved bits: a few weights at a time, in `bits`.
+  void differentiate_by_rounds(uint8_t* bits, const Rounds& rounds, const Arenas& arenas) const {
+    const AdaptiveConvForward<S> again{call.shape, call.x, call.d, {}, call.P, call.q, {}, nullptr};
+    for (int64_t round = 0; round < rounds.count(); ++round) {
+      const Part part = rounds.part(round);
+      forward_band<S, kTerms>(again, plan, part, SignBits<uint8_t>(call.shape, part, bits), arenas);
+      differentiate(Bits(call.shape, part, bits), part, arenas);
     }
   }
 };
@@ -434,19 +454,30 @@ void backward(const AdaptiveConvBackward<S>& call) {
   using Pass = Band<S, kTerms>;
   const AdaptiveConvShape& s = call.shape;
   const Bands bands = cut_into_bands(s, kBandPixels, kPixels);
+  const Part all = Part::whole(s);
   const Arenas shared(Pass::bytes(s, bands.tiles), 1);
-  const size_t input_bytes = Pass::input_scratch_bytes(s);
-  const size_t weight_bytes = Pass::weight_scratch_bytes(s);
-  const Arenas arenas(input_bytes < weight_bytes ? weight_bytes : input_bytes);
+  size_t scratch = Pass::input_scratch_bytes(s);
+  for (size_t more : {Pass::weight_scratch_bytes(s),
+                      ForwardTask<S, kTerms>::scratch_bytes(s, output_slice(s))}) {
+    if (scratch < more) scratch = more;
+  }
+  const Arenas arenas(scratch);
+  const int64_t channel_bytes = bands.tiles * blocks(s.group_out(), 2) * s.taps() * kSignBytes;
+  const Rounds rounds(s, channel_bytes, channel_block(s));
+  const Arenas bits(call.signs == nullptr ? rounds.bytes() : 1, 1);
   for (int64_t i = 0; i < bands.count; ++i) {
     const int64_t first = i * bands.band_rows;
     const Plan plan = make_plan(s, first, min(first + bands.band_rows, bands.rows), kPixels,
                                 segment_tiles(bands));
-    const Pass band(call, plan, call.signs + i * bands.tiles * tile_sign_bytes(s),
-                    shared.first());
+    const Pass band(call, plan, shared.first());
     band.pack();
-    if (call.gx.data != nullptr) band.inputs(arenas);
-    if (call.gP != nullptr) band.weights(arenas);
+    if (call.signs == nullptr) {
+      band.differentiate_by_rounds(bits.first().take<uint8_t>(rounds.bytes()), rounds, arenas);
+    } else {
+      const typename Pass::Bits saved(s, all, call.signs);
+      band.differentiate({s, all, call.signs + i * bands.tiles * saved.tile_step()}, all, arenas);
+    }
+    if (call.gd.data != nullptr) band.unpack();
   }
 }
 

@@ -4,17 +4,17 @@
 // time, and used while they are in the first cache.
 #pragma once
 
-#include "adaptive_conv_forward.h"
+#include "adaptive_conv_signs.h"
 #include "panels.h"
 
 #if ADACONV_PANELS
 
 namespace adaconv::ADACONV_VARIANT::panels {
 
-constexpr int kPixels = 32;        // of a tile: two columns of 16
-constexpr int kSegmentTiles = 16;  // tiles that share what is packed for them, at most
+constexpr int kPixels = 32;          // of a tile: two columns of 16
+constexpr int kSegmentTiles = 16;    // tiles that share what is packed for them, at most
 constexpr int64_t kBlockRows = 144;  // weights of a pixel whose patches are gathered at once
-constexpr int64_t kSignBytes = 8;  // of one weight of two outputs for the pixels of a tile
+constexpr int64_t kSignBytes = 8;    // of one weight of two outputs for the pixels of a tile
 
 constexpr int64_t blocks(int64_t count, int64_t size) { return (count + size - 1) / size; }
 
@@ -22,16 +22,28 @@ inline int64_t channel_block(const AdaptiveConvShape& s) {
   return clamp<int64_t>(kBlockRows / s.taps(), 1, s.group_in());
 }
 
-// Sign bits lie as [tile][group][pair of outputs][weight][column], a word for each column in which
-// the bits of the two outputs alternate.
-inline int64_t tile_sign_bytes(const AdaptiveConvShape& s) {
-  return s.groups * blocks(s.group_out(), 2) * s.rows() * kSignBytes;
-}
+// Bits of the weights of a part for the tiles of a band: [tile][group][pair of outputs][weight]
+// [column], a word for each column in which the bits of the two outputs alternate.
 template <class Byte>
-Byte* signs_of(const AdaptiveConvShape& s, Byte* signs, int64_t tile, int64_t group, int64_t pair) {
-  const int64_t pairs = blocks(s.group_out(), 2);
-  return signs + ((tile * s.groups + group) * pairs + pair) * s.rows() * kSignBytes;
-}
+struct SignBits {
+  Byte* first;
+  int64_t first_group, groups, pairs, first_row, rows;
+
+  SignBits(const AdaptiveConvShape& s, const Part& part, Byte* first_)
+      : first(first_),
+        first_group(part.first_group),
+        groups(part.groups),
+        pairs(blocks(s.group_out(), 2)),
+        first_row(part.channel * s.taps()),
+        rows(part.rows(s)) {}
+
+  int64_t pair_step() const { return rows * kSignBytes; }
+  int64_t tile_step() const { return groups * pairs * rows * kSignBytes; }
+  Byte* at(int64_t tile, int64_t group, int64_t pair, int64_t row) const {
+    const int64_t outputs = (tile * groups + group - first_group) * pairs + pair;
+    return first + (outputs * rows + row - first_row) * kSignBytes;
+  }
+};
 
 inline int segment_tiles(const Bands& bands) {
   return static_cast<int>(clamp<int64_t>(bands.tiles / (4 * max_threads()), 1, kSegmentTiles));
@@ -39,9 +51,9 @@ inline int segment_tiles(const Bands& bands) {
 
 // The bits of both outputs, alternating.
 ADACONV_INLINE uint32_t positive_pairs(V<float> a, V<float> b) {
-  const __m512i tops = _mm512_mask_blend_epi16(
-      0xaaaaaaaa, _mm512_srli_epi32(__builtin_bit_cast(__m512i, a), 16),
-      __builtin_bit_cast(__m512i, b));
+  const __m512i tops =
+      _mm512_mask_blend_epi16(0xaaaaaaaa, _mm512_srli_epi32(__builtin_bit_cast(__m512i, a), 16),
+                              __builtin_bit_cast(__m512i, b));
   return _mm512_cmpgt_epi16_mask(tops, _mm512_setzero_si512());
 }
 
@@ -52,7 +64,7 @@ ADACONV_INLINE V<float> activate(V<float> w, V<float> slope, bool leaky) {
 // y[i][p] += sum_r act(w[i][r][p]) x[r][p], and the sign bits.
 template <bool kSave>
 void apply(const Result& w, int rows, const int32_t* row, const float* x, float slope, float* y,
-           uint8_t* signs) {
+           uint8_t* signs, int64_t first_row) {
   const V<float> slopes = broadcast<float>(slope);
   const bool leaky = slope != 0;
   V<float> total[2][2];
@@ -62,7 +74,7 @@ void apply(const Result& w, int rows, const int32_t* row, const float* x, float 
       const V<float> a = load(w.of[0][j][r]), b = load(w.of[1][j][r]), xj = load(x + j * 16);
       if (kSave) {
         const uint32_t bits = positive_pairs(a, b);
-        std::memcpy(signs + row[r] * kSignBytes + j * 4, &bits, sizeof(bits));
+        std::memcpy(signs + (row[r] - first_row) * kSignBytes + j * 4, &bits, sizeof(bits));
       }
       total[0][j] += activate(a, slopes, leaky) * xj;
       total[1][j] += activate(b, slopes, leaky) * xj;
@@ -71,12 +83,14 @@ void apply(const Result& w, int rows, const int32_t* row, const float* x, float 
   ADACONV_UNROLL for (int i = 0; i < 4; ++i) store(y + i * 16, total[i / 2][i % 2]);
 }
 
+// Without y it only writes sign bits.
 template <class S, int kTerms>
 struct ForwardTask {
   const AdaptiveConvForward<S>& call;
   const Plan& plan;
   const Segment& segment;
-  uint8_t* signs;  // of the segment's first tile
+  SignBits<uint8_t> signs;
+  Part part;
   int64_t group, first_out, last_out;  // outputs are counted within the group
 
   struct Scratch {
@@ -118,21 +132,23 @@ struct ForwardTask {
       if (call.b.data != nullptr) {
         gather<kPixels>(plan, segment.first_tile + tile, call.b, first, outputs, y);
       }
-      if (signs != nullptr && segment.tap_count < s.taps()) {
-        for (int64_t pair = 0; pair < pairs(); ++pair) {
-          std::memset(signs_of(s, signs, tile, group, first_out / 2 + pair), 0,
-                      s.rows() * kSignBytes);
-        }
+      if (signs.first != nullptr && segment.tap_count < s.taps()) {
+        std::memset(signs_of(tile, 0), 0, pairs() * signs.pair_step());
       }
     }
     const TileScope scope;
-    for (int64_t c = 0; c < s.group_in(); c += channel_block(s)) {
-      channels(scratch, c, min(channel_block(s), s.group_in() - c));
+    const int64_t end = part.channel + part.channels;
+    for (int64_t c = part.channel; c < end; c += channel_block(s)) {
+      channels(scratch, c, min(channel_block(s), end - c));
     }
-    for (int tile = 0; tile < segment.tiles; ++tile) {
+    for (int tile = 0; tile < segment.tiles && call.y.data != nullptr; ++tile) {
       scatter<kPixels>(plan, segment.first_tile + tile, call.y, first, outputs,
                        scratch.y + tile * y_tile);
     }
+  }
+
+  uint8_t* signs_of(int tile, int64_t pair) const {
+    return signs.at(segment.first_tile + tile, group, first_out / 2 + pair, signs.first_row);
   }
 
   // Pairs of features (k, k + 16) of each block of 32, for each column.
@@ -191,11 +207,11 @@ struct ForwardTask {
           const Result& w = scratch.w[tile % 2];
           const float* x = scratch.x + (tile * rows + begin) * kPixels;
           float* y = scratch.y + (tile * pairs() + pair) * 2 * kPixels;
-          if (signs == nullptr) {
-            apply<false>(w, block, row, x, slope, y, nullptr);
+          if (signs.first == nullptr) {
+            apply<false>(w, block, row, x, slope, y, nullptr, 0);
           } else {
-            apply<true>(w, block, row, x, slope, y,
-                        signs_of(s, signs, tile, group, first_out / 2 + pair));
+            apply<true>(w, block, row, x, slope, y, signs_of(static_cast<int>(tile), pair),
+                        signs.first_row);
           }
         };
         one_ahead(segment.tiles, regress, use);
@@ -204,33 +220,42 @@ struct ForwardTask {
   }
 };
 
+// Outputs of a group that a task takes: once gathering the patches anew is repaid.
+inline int64_t output_slice(const AdaptiveConvShape& s) {
+  return clamp<int64_t>(4096 / s.features / 2 * 2, 2, s.group_out());
+}
+
+// Runs the forward pass of a part over a band.
+template <class S, int kTerms>
+void forward_band(const AdaptiveConvForward<S>& call, const Plan& plan, const Part& part,
+                  const SignBits<uint8_t>& signs, const Arenas& arenas) {
+  const AdaptiveConvShape& s = call.shape;
+  const int64_t outputs = output_slice(s), slices = blocks(s.group_out(), outputs);
+#pragma omp parallel for schedule(dynamic) if (worth_threads(s))
+  for (int64_t task = 0; task < plan.segment_count * part.groups * slices; ++task) {
+    const int64_t first_out = task % slices * outputs;
+    const int64_t group = part.first_group + task / slices % part.groups;
+    const Segment& segment = plan.segments[task / slices / part.groups];
+    ForwardTask<S, kTerms>{call,  plan,      segment, signs, part,
+                           group, first_out, min(first_out + outputs, s.group_out())}
+        .run(arenas.mine());
+  }
+}
+
 template <class S, int kTerms>
 void forward(const AdaptiveConvForward<S>& call) {
-  using Task = ForwardTask<S, kTerms>;
   const AdaptiveConvShape& s = call.shape;
   const Bands bands = cut_into_bands(s, kBandPixels, kPixels);
-  const int64_t outputs = clamp<int64_t>(4096 / s.features / 2 * 2, 2, s.group_out());
-  const int64_t parts = blocks(s.group_out(), outputs);
-  const Arenas arenas(Task::scratch_bytes(s, outputs));
-  if (call.signs != nullptr) {
-    prefer_huge_pages(call.signs, bands.total_tiles * tile_sign_bytes(s));
-  }
+  const Arenas arenas(ForwardTask<S, kTerms>::scratch_bytes(s, output_slice(s)));
+  const Part all = Part::whole(s);
+  SignBits<uint8_t> signs(s, all, call.signs);
+  if (call.signs != nullptr) prefer_huge_pages(call.signs, bands.total_tiles * signs.tile_step());
   for (int64_t band = 0; band < bands.count; ++band) {
     const int64_t first = band * bands.band_rows;
     const Plan plan = make_plan(s, first, min(first + bands.band_rows, bands.rows), kPixels,
                                 segment_tiles(bands));
-    const int64_t tasks = plan.segment_count * s.groups * parts;
-#pragma omp parallel for schedule(dynamic) if (worth_threads(s))
-    for (int64_t task = 0; task < tasks; ++task) {
-      const int64_t part = task % parts, group = task / parts % s.groups;
-      const Segment& segment = plan.segments[task / parts / s.groups];
-      const int64_t tile = band * bands.tiles + segment.first_tile;
-      uint8_t* signs =
-          call.signs == nullptr ? nullptr : call.signs + tile * tile_sign_bytes(s);
-      Task{call, plan, segment, signs, group, part * outputs,
-           min((part + 1) * outputs, s.group_out())}
-          .run(arenas.mine());
-    }
+    forward_band<S, kTerms>(call, plan, all, signs, arenas);
+    if (call.signs != nullptr) signs.first += bands.tiles * signs.tile_step();
   }
 }
 

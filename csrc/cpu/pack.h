@@ -102,6 +102,60 @@ inline Window window(const AdaptiveConvShape& s, const Run& run, int64_t tap) {
   return at;
 }
 
+// to[i] = the enlarged picture's pixel in column + i * stride of a row; `row` is x's row, from the
+// pixel that `column` lies on.
+template <class T, class S>
+ADACONV_INLINE void copy_enlarged(T* __restrict to, const S* __restrict row, int64_t row_step,
+                                  int64_t upsample, int64_t column, int64_t stride, int64_t count) {
+  int64_t phase = column % upsample;
+  if (upsample == 2 && stride == 1 && row_step == 1) {  // the usual case, in vectors
+    if (phase == 1 && count > 0) {
+      *to++ = convert<T>(*row++);
+      --count;
+    }
+    const int64_t pairs = count / 2;
+    for (int64_t i = 0; i < pairs; ++i) {
+      to[2 * i] = convert<T>(row[i]);
+      to[2 * i + 1] = to[2 * i];
+    }
+    if (count % 2 == 1) to[count - 1] = convert<T>(row[pairs]);
+    return;
+  }
+  for (int64_t i = 0; i < count; ++i) {
+    to[i] = convert<T>(*row);
+    for (phase += stride; phase >= upsample; phase -= upsample) row += row_step;
+  }
+}
+
+// Adds where copy_enlarged reads, in the order of the lanes.
+template <class T>
+ADACONV_INLINE void add_enlarged(T* __restrict row, int64_t row_step, int64_t upsample,
+                                 int64_t column, int64_t stride, const T* __restrict from,
+                                 int64_t count) {
+  int64_t phase = column % upsample;
+  if (upsample == 2 && stride == 1 && row_step == 1) {
+    if (phase == 1 && count > 0) {
+      *row++ += *from++;
+      --count;
+    }
+    const int64_t pairs = count / 2;
+    for (int64_t i = 0; i < pairs; ++i) row[i] = row[i] + from[2 * i] + from[2 * i + 1];
+    if (count % 2 == 1) row[pairs] += from[count - 1];
+    return;
+  }
+  for (int64_t i = 0; i < count; ++i) {
+    *row += from[i];
+    for (phase += stride; phase >= upsample; phase -= upsample) row += row_step;
+  }
+}
+
+// The pixel of x that the first lane of a window reads.
+template <class T>
+ADACONV_INLINE T* first_read(const AdaptiveConvShape& s, const Run& run, const Window& at,
+                             int64_t column, const Strided<T>& x, int64_t channel) {
+  return x.at(run.n, channel, at.row / s.upsample, column / s.upsample);
+}
+
 // packed[c * tap_count + i][lane] = x(channel + c, pixel + taps[i])
 template <int kPixels, class T, class S>
 void gather_patches(const AdaptiveConvShape& s, const Plan& plan, int tile,
@@ -112,12 +166,16 @@ void gather_patches(const AdaptiveConvShape& s, const Plan& plan, int tile,
     for (int i = 0; i < tap_count; ++i) {
       const Window at = window(s, run, taps[i]);
       const int64_t inside = at.end - at.begin;
+      const int64_t column = at.column + at.begin * s.stride_w;
       T* to = packed + i * kPixels + run.lane;
-      const S* from =
-          inside ? x.at(run.n, channel, at.row, at.column + at.begin * s.stride_w) : x.data;
+      const S* from = inside ? first_read(s, run, at, column, x, channel) : x.data;
       for (int64_t c = 0; c < channels; ++c, from += x.c, to += tap_count * kPixels) {
         if (inside != run.length) zero(to, run.length);
-        copy(to + at.begin, 1, from, s.stride_w * x.w, inside);
+        if (s.upsample == 1) {
+          copy(to + at.begin, 1, from, s.stride_w * x.w, inside);
+        } else {
+          copy_enlarged(to + at.begin, from, x.w, s.upsample, column, s.stride_w, inside);
+        }
       }
     }
   }
@@ -134,8 +192,14 @@ void scatter_add_patches(const AdaptiveConvShape& s, const Plan& plan, int tile,
     for (int i = 0; i < tap_count; ++i) {
       const Window at = window(s, run, taps[i]);
       if (at.begin == at.end) continue;
-      add(gx.at(run.n, channel, at.row, at.column + at.begin * s.stride_w), s.stride_w * gx.w,
-          packed + i * kPixels + run.lane + at.begin, at.end - at.begin);
+      const int64_t column = at.column + at.begin * s.stride_w;
+      T* to = first_read(s, run, at, column, gx, channel);
+      const T* from = packed + i * kPixels + run.lane + at.begin;
+      if (s.upsample == 1) {
+        add(to, s.stride_w * gx.w, from, at.end - at.begin);
+      } else {
+        add_enlarged(to, gx.w, s.upsample, column, s.stride_w, from, at.end - at.begin);
+      }
     }
   }
 }

@@ -32,8 +32,8 @@ static bool has_amx_bf16() {
   constexpr int kRequestPermission = 0x1023, kTileData = 18;
   constexpr unsigned kBf16 = 1u << 22, kTile = 1u << 24;
   unsigned eax, ebx, ecx, edx;
-  return has_avx512_bf16() && __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) &&
-         (edx & kBf16) && (edx & kTile) && syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+  return has_avx512_bf16() && __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && (edx & kBf16) &&
+         (edx & kTile) && syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 #else
   return false;
 #endif
@@ -50,28 +50,32 @@ static bool always() { return true; }
 
 // ADACONV_VARIANTS is the build's list, best first: X(name, supported by the CPU, preferred by it).
 #if defined(__x86_64__)
-#define ADACONV_VARIANTS(X)                              \
-  X(amx, has_amx_bf16, always)                           \
-  X(avx512bf16, has_avx512_bf16, has_fast_avx512_bf16)   \
-  X(avx512, has_avx512, always)                          \
-  X(avx2, has_avx2, always)                              \
+#define ADACONV_VARIANTS(X)                            \
+  X(amx, has_amx_bf16, always)                         \
+  X(avx512bf16, has_avx512_bf16, has_fast_avx512_bf16) \
+  X(avx512, has_avx512, always)                        \
+  X(avx2, has_avx2, always)                            \
   X(baseline, always, always)
 #else
 #define ADACONV_VARIANTS(X) X(baseline, always, always)
 #endif
 
-#define ADACONV_DECLARE(name, supported, preferred)                                              \
-  namespace name {                                                                               \
-  const AdaptiveConvKernels<float>* adaptive_conv_f32(int64_t features, int64_t outputs, int);   \
-  const AdaptiveConvKernels<double>* adaptive_conv_f64(int64_t features, int64_t outputs, int);  \
-  const AdaptiveConvKernels<Bf16>* adaptive_conv_bf16(int64_t features, int64_t outputs, int);   \
+#define ADACONV_DECLARE(name, supported, preferred)                                             \
+  namespace name {                                                                              \
+  const AdaptiveConvKernels<float>* adaptive_conv_f32(int64_t features, int64_t outputs, int);  \
+  const AdaptiveConvKernels<double>* adaptive_conv_f64(int64_t features, int64_t outputs, int); \
+  const AdaptiveConvKernels<Bf16>* adaptive_conv_bf16(int64_t features, int64_t outputs, int);  \
   }
 ADACONV_VARIANTS(ADACONV_DECLARE)
 
 const Variant* variants(int* count) {
-#define ADACONV_ENTRY(name, supported, preferred)                                 \
-  {#name,                    supported, preferred, name::adaptive_conv_f32, \
-   name::adaptive_conv_f64, name::adaptive_conv_bf16},
+#define ADACONV_ENTRY(name, supported, preferred) \
+  {#name,                                         \
+   supported,                                     \
+   preferred,                                     \
+   name::adaptive_conv_f32,                       \
+   name::adaptive_conv_f64,                       \
+   name::adaptive_conv_bf16},
   static const Variant table[] = {ADACONV_VARIANTS(ADACONV_ENTRY)};
   *count = sizeof(table) / sizeof(table[0]);
   return table;

@@ -54,7 +54,7 @@ ADACONV_INLINE To convert(From value) {
     return __builtin_bit_cast(float, static_cast<uint32_t>(value.bits) << 16);
   } else if constexpr (std::is_same_v<To, Bf16>) {
     const uint32_t bits = __builtin_bit_cast(uint32_t, value);
-    if (value != value) return {static_cast<uint16_t>(bits >> 16 | 0x40)};  // stays NaN
+    if (value != value) return {static_cast<uint16_t>(bits >> 16 | 0x40)};     // stays NaN
     return {static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16)};  // ties to even
   } else {
     return value;

@@ -2,6 +2,9 @@
 //
 //   w[n,o,c,t,p] = act(sum_k P[o,c,t,k] d[n,k,p] + q[o,c,t])
 //   y[n,o,p]     = sum_{c,t} w[n,o,c,t,p] x[n,c,p+t] + b[n,o,p]
+//
+// The picture that is convolved is x enlarged `upsample` times: its pixel (i, j) is x's (i /
+// upsample, j / upsample). It is never in memory.
 #pragma once
 
 #include <cstddef>
@@ -26,10 +29,11 @@ template <class T>
 using Sum = typename SumOf<T>::type;
 
 struct AdaptiveConvShape {
-  int64_t batch, in_channels, height, width;
+  int64_t batch, in_channels, height, width;  // of the enlarged picture
   int64_t out_channels, kernel_h, kernel_w, features, groups;
   int64_t out_height, out_width;
   int64_t stride_h, stride_w, padding_h, padding_w, dilation_h, dilation_w;
+  int64_t upsample;
   double negative_slope;
 
   int64_t group_in() const { return in_channels / groups; }
@@ -49,7 +53,8 @@ struct Strided {
   }
 };
 
-// P, q and their gradients are contiguous; q, b, the sign bits and each gradient may be null.
+// P, q and their gradients are contiguous; q, b, the sign bits and each gradient may be null. A
+// backward pass without sign bits recomputes them.
 template <class T>
 struct AdaptiveConvForward {
   AdaptiveConvShape shape;

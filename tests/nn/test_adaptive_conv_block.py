@@ -12,6 +12,7 @@ from torch import nn
 from torch.func import functional_call
 
 import adaconv
+import adaconv.cpu as cpu
 from adaconv.nn import AdaConvBlock
 
 NUMPY_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
@@ -97,6 +98,12 @@ def by_hand(block, x):
         (3, {"padding": 1, "adaptive_kernel_size": (2, 5), "negative_slope": 0.3}),
         (3, {"padding": 1, "regressor": "full", "negative_slope": 1.0}),
         (3, {"padding": 1, "upsample": 2, "groups": 2}),
+        (3, {"padding": 1, "upsample": 3, "stride": 2, "adaptive_kernel_size": (2, 5)}),
+        (5, {"padding": (2, 0), "upsample": 2, "stride": (2, 3), "adaptive_kernel_size": 1}),
+        (1, {"upsample": 6, "stride": 4, "adaptive_kernel_size": 4}),
+        (4, {"padding": 1, "upsample": 2, "dilation": (2, 1), "stride": (1, 6)}),
+        (3, {"padding": "same", "upsample": 2, "regressor": "full", "dilation": 2}),
+        ((2, 3), {"padding": "same", "upsample": 2}),
         (1, {"stride": 2}),
         (5, {"dilation": (1, 2), "padding": (0, 2), "adaptive_kernel_size": 1}),
         (4, {"padding": 1, "stride": 2}),
@@ -161,6 +168,45 @@ def test_unbatched_input_is_a_batch_of_one():
     block = randomized(3, 2, 3, padding=1)
     x = torch.randn(3, 5, 4, dtype=torch.float64)
     assert torch.equal(block(x), block(x[None])[0])
+
+
+@pytest.mark.skipif(cpu.unavailable is not None, reason=str(cpu.unavailable))
+@pytest.mark.parametrize(
+    "options", [{}, {"adaptive_kernel_size": 5}, {"kernel_size": 5, "padding": 2}]
+)
+def test_enlarged_picture_does_not_exist(options, monkeypatch):
+    block = AdaConvBlock(
+        **{"in_channels": 3, "out_channels": 2, "kernel_size": 3, "padding": 1, **options},
+        upsample=2,
+    )
+
+    def refuse(x, factor):
+        raise AssertionError("the picture was enlarged")
+
+    monkeypatch.setattr("adaconv.nn.adaptive_conv.enlarge", refuse)
+    saved = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t) or t, lambda t: t):
+        y = block(torch.randn(7, 3, 6, 5, requires_grad=True))
+    pictures = [t.shape for t in saved if t.shape[0] == 7 and t.dtype.is_floating_point]
+    assert y.shape == (7, 2, 12, 10)
+    assert set(pictures) == {(7, 3, 6, 5), (7, 3, 12, 10)}  # x and d
+    with pytest.raises(AssertionError, match="enlarged"):
+        AdaConvBlock(3, 2, 3, upsample=2, backend="reference")(torch.randn(1, 3, 6, 5))
+
+
+def test_recomputing_block_keeps_less_and_gives_the_same():
+    x = torch.randn(2, 3, 6, 5, dtype=torch.float64)
+
+    def run(memory):
+        block, kept = randomized(3, 2, 3, padding=1, memory=memory), []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+            y = block(x)
+        y.sum().backward()
+        return [y, *(p.grad for p in block.parameters())], sum(t.nbytes for t in kept)
+
+    (expected, more), (got, less) = run("mask"), run("recompute")
+    assert all(torch.equal(a, b) for a, b in zip(got, expected, strict=True))
+    assert less < more or cpu.unavailable is not None
 
 
 @pytest.mark.parametrize("factor", [2, 3])
@@ -320,6 +366,7 @@ def test_named_backend_is_used():
         ({"padding_mode": "reflct"}, ValueError, "did you mean 'reflect'"),
         ({"adaptive_kernel_size": 0}, ValueError, "adaptive_kernel_size must be at least 1"),
         ({"regressor": "separabel"}, ValueError, "did you mean 'separable'"),
+        ({"memory": "msk"}, ValueError, 'memory must be "mask" or "recompute", got .msk.'),
         ({"upsample": 0}, ValueError, "upsample must be an integer of at least 1, got 0"),
         ({"upsample": 1.5}, ValueError, r"upsample must be an integer of at least 1, got 1\.5"),
     ],

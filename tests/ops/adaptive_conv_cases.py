@@ -41,10 +41,11 @@ class Case:
         ]
 
     def output_size(self) -> tuple[int, int]:
+        factor = self.options.get("upsample", 1)
         conv = torch.nn.functional.conv2d(
-            torch.zeros(1, 1, *self.size),
+            torch.zeros(1, 1, *(factor * extent for extent in self.size)),
             torch.zeros(1, 1, *self.kernel_size),
-            **{k: v for k, v in self.options.items() if k != "negative_slope"},
+            **{k: v for k, v in self.options.items() if k in ("stride", "padding", "dilation")},
         )
         return conv.shape[2], conv.shape[3]
 
@@ -57,7 +58,7 @@ class Case:
 def random_case(seed: int) -> Case:
     """Draw everything the operator takes: even, non-square, strided, dilated, grouped, ragged."""
     rng = random.Random(seed)
-    return Case(
+    case = Case(
         batch=rng.randint(1, 3),
         channels=rng.choice([1, 2, 3, 7, 16]),
         outputs=rng.choice([1, 2, 3, 7]),
@@ -74,6 +75,10 @@ def random_case(seed: int) -> Case:
             "negative_slope": rng.choice([0.0, 0.0, 0.5, 1.0]),
         },
     )
+    factor = rng.choice([1, 1, 2, 3])
+    case.options["upsample"] = factor
+    case.size = (-(-case.size[0] // factor), -(-case.size[1] // factor))
+    return case
 
 
 def results(case: Case, tensors, gy_of, backend, **more) -> list[Tensor]:

@@ -8,6 +8,7 @@ from adaptive_conv_cases import Case, random_case, results
 import adaconv
 from adaconv import adaptive_conv2d
 from adaconv.reference import adaptive_conv_double
+from adaconv.reference.adaptive_conv import enlarge
 
 NAMES = ["y", "x", "d", "P", "q", "b"]
 ADAGAN = Case(2, 32, 16, (16, 16), (3, 3), 32, options={"padding": 1})
@@ -30,7 +31,8 @@ def test_equals_the_definition(backend):
     weights = F.leaky_relu(weights, case.options["negative_slope"])
     (ph, pw), (sh, sw) = case.options["padding"], case.options["stride"]
     (dh, dw), (oh, ow) = case.options["dilation"], case.output_size()
-    padded = F.pad(x, (pw, pw, ph, ph))
+    factor = case.options["upsample"]
+    padded = F.pad(x.repeat_interleave(factor, 2).repeat_interleave(factor, 3), (pw, pw, ph, ph))
     expected = torch.zeros(*weights.shape[:2], oh, ow, dtype=x.dtype) if b is None else b.clone()
     for o in range(weights.shape[1]):
         first = o // case.outputs * case.channels
@@ -67,13 +69,16 @@ def test_half_precision_is_rounded_once(cpu_backend, dtype):
         assert torch.equal(ours, want.to(dtype))
 
 
-@pytest.mark.parametrize("slope", [0.0, 0.3])
+@pytest.mark.parametrize(("slope", "upsample"), [(0.0, 1), (0.3, 1), (0.0, 2), (0.3, 3)])
 @pytest.mark.parametrize("chunk", [1 << 20, 40], ids=["whole", "chunked"])
-def test_gradients_of_both_orders(backend, slope, chunk, monkeypatch):
+def test_gradients_of_both_orders(backend, slope, upsample, chunk, monkeypatch):
     monkeypatch.setattr(adaptive_conv_double, "CHUNK_VALUES", chunk)
     case = Case(
-        1, 2, 2, (5, 3), (3, 2), 2, groups=2,
-        options={"stride": (2, 1), "padding": 1, "dilation": (1, 2), "negative_slope": slope},
+        1, 2, 2, (5, 3) if upsample == 1 else (2, 1), (3, 2), 2, groups=2,
+        options={
+            "stride": (2, 1), "padding": 1, "dilation": (1, 2), "negative_slope": slope,
+            "upsample": upsample,
+        },
     )  # fmt: skip
     tensors = [t.requires_grad_() for t in case.tensors(normal(3))]
     assert torch.autograd.gradcheck(lambda *t: case.call(t, backend), tensors)
@@ -156,13 +161,33 @@ def test_empty_batch(backend):
 
 @pytest.mark.parametrize("kernel_size", [(3, 3), (2, 4), (1, 5)])
 @pytest.mark.parametrize("padding", ["same", "valid"])
-def test_padding_by_name(backend, kernel_size, padding):
-    x = torch.randn(1, 2, 8, 9)
-    weight = torch.rand(3, 2, *kernel_size)
-    expected = F.conv2d(x, weight, padding=padding, dilation=2)
-    d = torch.ones(1, 1, *expected.shape[2:])
-    y = adaptive_conv2d(x, d, weight[..., None], padding=padding, dilation=2, backend=backend)
+@pytest.mark.parametrize(("dilation", "upsample"), [(2, 1), (1, 2)])
+def test_padding_by_name(backend, kernel_size, padding, dilation, upsample):
+    x = torch.randn(1, 2, 8, 9).double().requires_grad_()
+    large = x.repeat_interleave(upsample, 2).repeat_interleave(upsample, 3)
+    weight = torch.rand(3, 2, *kernel_size).double()
+    options = {"padding": padding, "dilation": dilation}
+    expected = F.conv2d(large, weight, **options)
+    d = torch.ones(1, 1, *expected.shape[2:]).double()
+    options.update(upsample=upsample, backend=backend)
+    y = adaptive_conv2d(x, d, weight[..., None], **options)
     torch.testing.assert_close(y, expected)
+    gradients = [
+        torch.autograd.grad(t.square().sum(), x, create_graph=True)[0] for t in (y, expected)
+    ]
+    torch.testing.assert_close(*gradients)
+    seconds = [torch.autograd.grad(g.square().sum(), x)[0] for g in gradients]
+    torch.testing.assert_close(*seconds)
+
+
+@pytest.mark.parametrize("factor", [1, 2, 7, 41])
+def test_enlarge_repeats_pixels(factor):
+    x = torch.arange(12.0).view(1, 2, 2, 3)
+    expected = x.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
+    assert torch.equal(enlarge(x, factor), expected)
+    last = enlarge(x.to(memory_format=torch.channels_last), factor)
+    assert torch.equal(last, expected)
+    assert last.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_same_bits_every_time(cpu_backend):
@@ -193,13 +218,14 @@ def test_nan_is_not_hidden(backend):
     assert y.isnan().sum() == y.shape[1]
 
 
-@pytest.mark.parametrize("with_q", [True, False])
-def test_opcheck(cpu_backend, with_q):
+@pytest.mark.parametrize(("with_q", "upsample"), [(True, 1), (False, 2)])
+def test_opcheck(cpu_backend, with_q, upsample):
     options = {"stride": (2, 1), "padding": (1, 0), "dilation": (1, 2), "negative_slope": 0.1}
+    options["upsample"] = upsample
     case = Case(1, 2, 2, (5, 6), (2, 3), 3, 2, with_q, with_q, options)
     tensors = [None if t is None else t.requires_grad_() for t in case.tensors(normal(20))]
     pairs = [case.options[name] for name in ("stride", "padding", "dilation")]
-    options = (*pairs, case.groups, case.options["negative_slope"])
+    options = (*pairs, case.groups, case.options["negative_slope"], upsample)
     forward, backward = (
         torch.ops.adaconv.adaptive_conv2d,
         torch.ops.adaconv.adaptive_conv2d_backward,
@@ -214,11 +240,36 @@ def test_opcheck(cpu_backend, with_q):
 def test_gradients_without_saved_signs(cpu_backend):
     """The raw operator, called without saving the bits, still differentiates."""
     tensors = [t.requires_grad_() for t in ADAGAN.tensors(normal(14))]
-    options = ([1, 1], [1, 1], [1, 1], 1, 0.0)
+    options = ([1, 1], [1, 1], [1, 1], 1, 0.0, 1)
     y, _ = torch.ops.adaconv.adaptive_conv2d(*tensors, *options, False, cpu_backend)
     got = torch.autograd.grad(y, tensors, gradient_of(y))
     expected = results(ADAGAN, tensors, gradient_of, cpu_backend)[1:]
     assert all(torch.equal(a, b) for a, b in zip(got, expected, strict=True))
+
+
+MANY_ROUNDS = Case(4, 120, 40, (12, 12), (3, 3), 24, options={"padding": 1, "negative_slope": 0.25})
+MANY_GROUPS = Case(9, 5, 3, (31, 31), (5, 5), 4, groups=40, options={"padding": 2})
+
+
+@pytest.mark.parametrize(
+    "case", [*map(random_case, range(8)), MANY_ROUNDS, MANY_GROUPS], ids=lambda case: case.size
+)
+def test_recomputing_gives_the_same_bits(cpu_backend, case):
+    tensors = [None if t is None else t.float() for t in case.tensors(normal(21))]
+    expected = results(case, tensors, gradient_of, cpu_backend, memory="mask")
+    got = results(case, tensors, gradient_of, cpu_backend, memory="recompute")
+    assert all(torch.equal(a, b) for a, b in zip(got, expected, strict=True))
+
+
+def test_recomputing_saves_no_bits(cpu_backend):
+    tensors = [t.requires_grad_() for t in ADAGAN.tensors(normal(22))]
+
+    def saved(memory):
+        y = ADAGAN.call(tensors, cpu_backend, memory=memory)
+        return [t.numel() for t in y.grad_fn.saved_tensors if t.dtype == torch.uint8]
+
+    assert saved("mask")[0] >= 2 * 16 * 16 * tensors[2][..., 0].numel() / 8
+    assert saved("recompute") == [0]
 
 
 @pytest.mark.parametrize("dynamic", [False, True])

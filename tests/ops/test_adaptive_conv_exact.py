@@ -24,6 +24,10 @@ CASES = [random_case(seed) for seed in range(60)] + [
     Case(batch=5, channels=20, outputs=16, features=32, options={"padding": 1}),
     Case(size=(3, 9), channels=5, outputs=64, features=48, kernel_size=(2, 5), with_b=False),
     Case(batch=9, size=(32, 33), channels=1, outputs=16, features=32, options={"padding": 1}),
+    Case(size=(1, 1), kernel_size=(1, 1), options={"upsample": 3}),
+    Case(batch=9, size=(16, 17), channels=2, outputs=2, options={"padding": 1, "upsample": 2}),
+    Case(size=(3, 11), options={"padding": 2, "upsample": 4, "stride": (1, 3), "dilation": 2}),
+    Case(size=(3, 5), options={"padding": (1, 3), "upsample": 2, "stride": 2, "dilation": (2, 1)}),
 ]
 
 #: dtype, and the precision that float32 is to be multiplied in
@@ -51,9 +55,10 @@ def integers(seed):
     return lambda *shape: torch.randint(-2, 3, shape, generator=generator)
 
 
+@pytest.mark.parametrize("memory", ["mask", "recompute"])
 @pytest.mark.parametrize("dtype", PRECISIONS, indirect=True)
 @pytest.mark.parametrize("index", range(len(CASES)))
-def test_integers_are_exact(cpu_backend, index, dtype):
+def test_integers_are_exact(cpu_backend, index, dtype, memory):
     case = CASES[index]
     tensors = case.tensors(integers(index))
 
@@ -62,5 +67,6 @@ def test_integers_are_exact(cpu_backend, index, dtype):
 
     expected = results(case, tensors, gy_of, "reference")
     given = [None if t is None else t.to(dtype) for t in tensors]
-    for got, want in zip(results(case, given, gy_of, cpu_backend), expected, strict=True):
+    found = results(case, given, gy_of, cpu_backend, memory=memory)
+    for got, want in zip(found, expected, strict=True):
         torch.testing.assert_close(got, want.to(dtype), rtol=0, atol=0)

@@ -157,7 +157,7 @@ def standing_in(formula: Formula, *, compiled: bool = False) -> Iterator[None]:
 
 
 def _as_reference(formula: Formula) -> Callable[..., Tensor]:
-    def compute(x, d, P, q, b, stride, padding, dilation, groups, negative_slope):
+    def compute(x, d, P, q, b, stride, padding, dilation, groups, negative_slope, upsample):
         geometry = tuple(P.shape[2:4]), tuple(stride), tuple(padding), tuple(dilation), groups
         if geometry != (TAPS, (1, 1), (1, 1), (1, 1), 1) or negative_slope != 0 or q is None:
             raise ValueError(
@@ -165,7 +165,7 @@ def _as_reference(formula: Formula) -> Callable[..., Tensor]:
                 f"ReLU and a bias q; got {geometry}, negative_slope={negative_slope}, "
                 f"{'no q' if q is None else 'a q'}"
             )
-        y = formula(x, d, P.flatten(0, 3), q.flatten())
+        y = formula(reference.enlarge(x, upsample), d, P.flatten(0, 3), q.flatten())
         return y if b is None else y + b
 
     return compute
