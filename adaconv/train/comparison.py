@@ -94,15 +94,15 @@ class Step:
     """One training step: how long it took, and its losses in the order of the updates."""
 
     seconds: float
-    discriminator_losses: tuple[float, ...]
-    generator_loss: float
+    losses: tuple[float, ...]
+    """Of the discriminator on each of its batches, then of the generator."""
 
 
 def timed_step(updates: Updates, batches: Sequence[Tensor]) -> Step:
     """Update the discriminator once on each of the batches, then the generator once."""
     updates.synchronize()
     start = time.perf_counter()
-    discriminator_losses = tuple(updates.discriminator(batch) for batch in batches)
-    generator_loss = updates.generator(len(batches[-1]))
+    losses = [updates.discriminator(batch) for batch in batches]
+    losses.append(updates.generator(len(batches[-1])))
     updates.synchronize()
-    return Step(time.perf_counter() - start, discriminator_losses, generator_loss)
+    return Step(time.perf_counter() - start, tuple(losses))
