@@ -11,6 +11,7 @@ import tyro
 
 from adaconv.cli._usage import UsageError, usage
 from adaconv.cli.bench import bench
+from adaconv.cli.bench_train import bench_train
 from adaconv.cli.info import info
 from adaconv.cli.sample import sample
 from adaconv.cli.train import train
@@ -22,6 +23,7 @@ DESCRIPTION = """Adaptive convolutions, and GANs built on them.
     adaconv train adagan-3x3           train a GAN
     adaconv sample CHECKPOINT          draw images with it
     adaconv bench                      measure the kernels
+    adaconv bench train                measure training steps
 
 `adaconv COMMAND --help` explains a command; --debug, or ADACONV_DEBUG=1, traces an error.
 
@@ -29,11 +31,13 @@ Exit codes: 0 done, 1 failed or interrupted, 2 wrong usage."""
 
 Call = Callable[[], int | None]
 
+#: A command may be of two words.
 COMMANDS: dict[str, Callable[..., int | None]] = {
     "info": info,
     "train": train,
     "sample": sample,
     "bench": bench,
+    "bench train": bench_train,
 }
 
 #: Errors that a message explains; any other is a fault of the program and shows where it happened.
@@ -69,6 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parse(argv: list[str]) -> Call:
+    if " ".join(argv[:2]) in COMMANDS:
+        argv = [" ".join(argv[:2]), *argv[2:]]
     commands = tuple(
         Annotated[
             Any,

@@ -24,7 +24,8 @@ def bench(
     """Measure an operator against plain PyTorch, torch.compile and the machine's own limit.
 
     Each number stands beside a check that the same call computes the right thing: where one does
-    not, no speed-up is shown and the exit code is 1.
+    not, no speed-up is shown and the exit code is 1. `adaconv bench train` measures whole training
+    steps.
 
     For example:
         adaconv bench --quick

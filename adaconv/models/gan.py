@@ -124,8 +124,8 @@ class GAN(nn.Module):
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Return new optimizers of the "generator" and the "discriminator": Adam, as published."""
-        return {
-            name: torch.optim.Adam(network.parameters(), lr=2e-4, betas=(0.5, 0.999))
+        return {  # fused: one pass over the parameters, where the default makes ten
+            name: torch.optim.Adam(network.parameters(), lr=2e-4, betas=(0.5, 0.999), fused=True)
             for name, network in (
                 ("generator", self.generator),
                 ("discriminator", self.discriminator),

@@ -58,7 +58,7 @@ class SNGANDiscriminator(nn.Module):
         layers: list[nn.Module] = []
         for before, after, (size, stride) in zip([3, *channels], channels, WINDOWS, strict=False):
             convolution = nn.Conv2d(before, after, size, stride, padding=1)
-            layers += [spectral_norm(initialize(convolution)), nn.LeakyReLU(0.1)]
+            layers += [spectral_norm(initialize(convolution)), nn.LeakyReLU(0.1, inplace=True)]
         self.features = nn.Sequential(*layers)
         self.dense = spectral_norm(initialize(nn.Linear(channels[-1] * (image_size // 8) ** 2, 1)))
 

@@ -85,11 +85,24 @@ def compare(fabric: "Fabric", gan: GAN, batches: Sequence[Tensor], *names: str) 
 
 def _timed_step(updates: Updates, name: str, batches: Sequence[Tensor]) -> float:
     """Seconds of one step on the backend ``name``."""
+    with adaconv.backend(name):
+        return timed_step(updates, batches).seconds
+
+
+@dataclass(frozen=True)
+class Step:
+    """One training step: how long it took, and its losses in the order of the updates."""
+
+    seconds: float
+    losses: tuple[float, ...]
+    """Of the discriminator on each of its batches, then of the generator."""
+
+
+def timed_step(updates: Updates, batches: Sequence[Tensor]) -> Step:
+    """Update the discriminator once on each of the batches, then the generator once."""
     updates.synchronize()
     start = time.perf_counter()
-    with adaconv.backend(name):
-        for batch in batches:
-            updates.discriminator(batch)
-        updates.generator(len(batches[-1]))
+    losses = [updates.discriminator(batch) for batch in batches]
+    losses.append(updates.generator(len(batches[-1])))
     updates.synchronize()
-    return time.perf_counter() - start
+    return Step(time.perf_counter() - start, tuple(losses))

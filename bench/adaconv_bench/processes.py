@@ -56,16 +56,25 @@ def peak_memory(case: Case, provider: Provider, batch: int, threads: int) -> flo
     libraries' code. To be called in a fresh process. ``None`` where there is no ``/proc``, as
     outside of Linux.
     """
-    if not (PROC / "clear_refs").exists():
-        return None
     torch.set_num_threads(threads)
     problem = case.problem(batch, torch.float32)
     with provider.active():
         case.problem(1, torch.float32).results()
-        _release_freed_memory()
-        (PROC / "clear_refs").write_text("5")  # restarts the peak at the current size
-        before = _resident("VmRSS")
-        problem.results()
+        return peak_of(problem.results)
+
+
+def peak_of(work: Callable[[], object]) -> float | None:
+    """Return by how much the resident size rises at most during ``work``, in MiB.
+
+    ``None`` where there is no ``/proc``; the work is done all the same.
+    """
+    if not (PROC / "clear_refs").exists():
+        work()
+        return None
+    _release_freed_memory()
+    (PROC / "clear_refs").write_text("5")  # restarts the peak at the current size
+    before = _resident("VmRSS")
+    work()
     return (_resident("VmHWM") - before) / 1024
 
 

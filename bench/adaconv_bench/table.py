@@ -2,7 +2,7 @@
 
 import itertools
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich import box
 from rich.console import Console, JustifyMethod
@@ -38,13 +38,7 @@ def console() -> Console:
 
 def show(report: Report, target: Console) -> None:
     """Print the machine, the table, the limits, the ratios in words and the gate's verdict."""
-    machine = report.machine
-    target.print(
-        f"{machine['cpu']}, {machine['threads']} threads, {machine['dtype']}, "
-        f"torch {machine['torch']}, adaconv {machine['adaconv']} "
-        f"({machine['adaconv_simd'] or 'no native module'})",
-        markup=False,
-    )
+    show_machine(report.machine, target)
     target.print(table(report))
     for name, rate in report.limits.items():
         target.print(f"limit, measured between the others: {name} {rate:.0f}", markup=False)
@@ -52,6 +46,16 @@ def show(report: Report, target: Console) -> None:
         target.print(line, markup=False, style="bold")
     target.print(
         *_gate(report), markup=False, style="green" if report.green else "bold red", sep="\n"
+    )
+
+
+def show_machine(machine: Mapping[str, str | int | None], target: Console) -> None:
+    """Print what the numbers were measured on, see :func:`adaconv_bench.machine.describe`."""
+    target.print(
+        f"{machine['cpu']}, {machine['threads']} threads, {machine['dtype']}, "
+        f"torch {machine['torch']}, adaconv {machine['adaconv']} "
+        f"({machine['adaconv_simd'] or 'no native module'})",
+        markup=False,
     )
 
 

@@ -1,5 +1,6 @@
 import inspect
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -113,6 +114,9 @@ def test_seed_decides_the_weights(pictures):
         (["sample", "nothing.pt", "--out", "no/where.png"], "existing folder, got no/where.png"),
         (["bench", "--quick", "--preset", "quick"], "--quick stands for --preset quick"),
         (["bench", "--backend", "cup"], "did you mean 'cpu'"),
+        (["bench", "train", "--backend", "cup"], "did you mean 'cpu'"),
+        (["bench", "train", "--model", "adagan-3x4"], "did you mean 'adagan-3x3'"),
+        (["bench", "train", "--against", "eagr"], "did you mean 'eager'"),
     ],
 )
 def test_wrong_usage_exits_with_2_and_writes_nothing(arguments, message, capsys, tmp_path):
@@ -217,10 +221,35 @@ def test_bench_takes_what_is_passed_on():
     assert offered == set(inspect.signature(run).parameters)
 
 
-def test_bench_without_its_package(monkeypatch, capsys):
+@pytest.mark.parametrize("command", ["bench", "bench train"])
+def test_bench_without_its_package(command, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "adaconv_bench", None)
-    assert main(["bench"]) == 1
-    assert "pip install 'adaconv[bench]'" in capsys.readouterr().err
+    assert main(command.split()) == 1
+    assert re.search(r"pip install 'adaconv\[(train,)?bench\]'", capsys.readouterr().err)
+
+
+def test_bench_train_passes_everything_on(monkeypatch):
+    training_run = pytest.importorskip("adaconv_bench.training_run")
+    offered = set(inspect.signature(main.__globals__["bench_train"]).parameters)
+    assert offered == set(inspect.signature(training_run.run).parameters)
+    calls = []
+    monkeypatch.setattr(
+        training_run, "run", lambda model, **options: calls.append((model, options)) or 1
+    )
+    expected = {
+        "against": "eager-tuned",
+        "backend": "reference",
+        "image_size": 16,
+        "width": 0.5,
+        "batch": 3,
+        "threads": 2,
+        "steps": 4,
+        "seconds": 1.5,
+        "json": Path("a.json"),
+    }
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in expected.items()]
+    assert main(["bench", "train", "--model", "adagan-5x5", *options]) == 1
+    assert calls == [("adagan-5x5", expected)]
 
 
 def test_info(capsys, monkeypatch):
@@ -251,6 +280,10 @@ def test_help(capsys):
     text = capsys.readouterr().out
     for word in ("adaconv train adagan-3x3 --width 0.5", "--batch-size INT", "MODEL", "--resume"):
         assert word in text
+    assert main(["bench", "--help"]) == 0
+    assert "adaconv bench train" in capsys.readouterr().out
+    assert main(["bench", "train", "--help"]) == 0
+    assert "--model STR" in capsys.readouterr().out
 
 
 def test_info_needs_no_optional_package():
