@@ -28,7 +28,7 @@ struct Band {
   int64_t features_up;  // features, rounded up to whole blocks
   int64_t columns;      // features, rounded up to whole vectors
   T *gy, *d, *gd;       // [tile][channel or feature][lane]
-  T* transposed_d;      // [tile][lane][feature]
+  T* transposed_d;      // [panel of features][pixel][feature], see panel_of
   T* P;                 // [weight in the block of channels][feature block][output][feature]
   T* gx;                // [tile][weight in the block of channels][lane]
 
@@ -70,14 +70,24 @@ struct Band {
       gather<kTile<T>>(plan, tile, call.d, 0, s.features, features);
       zero(features + s.features * kTile<T>, (features_up - s.features) * kTile<T>);
       zero(gd + tile * features_up * kTile<T>, features_up * kTile<T>);
-      T* transposed = transposed_d + tile * kTile<T> * columns;
-      for (int lane = 0; lane < kTile<T>; ++lane) {
-        for (int64_t k = 0; k < s.features; ++k) {
-          transposed[lane * columns + k] = features[k * kTile<T> + lane];
+      for (int64_t k = 0; k < columns; k += panel_width(k)) {
+        T* to = panel_of(tile, k);
+        for (int lane = 0; lane < kTile<T>; ++lane, to += panel_width(k)) {
+          for (int64_t i = 0; i < panel_width(k); ++i) {
+            to[i] = k + i < s.features ? features[(k + i) * kTile<T> + lane] : T(0);
+          }
         }
-        zero(transposed + lane * columns + s.features, columns - s.features);
       }
     }
+  }
+
+  // Features from k on that weight_gradients takes at a time, and where those of a tile lie: rows
+  // follow each other without gaps, which would leave sets of the first cache unused.
+  int64_t panel_width(int64_t k) const {
+    return gradient_vectors((columns - k) / kLanes<T>) * kLanes<T>;
+  }
+  T* panel_of(int64_t tile, int64_t k) const {
+    return transposed_d + (k * plan.tile_count + tile * panel_width(k)) * kTile<T>;
   }
 
   // P of some input channels of one group, reordered so that a block of features of all outputs
@@ -129,7 +139,8 @@ struct Band {
       for (int i = begin; i < min(begin + block, count); ++i) {
         const T* p = P + (rows[i] - channel * s.taps()) * features_up * outputs;
         T* gx_row = gx + (tile * block_rows(s) + i) * kTile<T>;
-        mask_gradient<T>(gy_of(tile, first_out), signs.at(tile, first_out, rows[i]),
+        const auto mask = s.negative_slope == 0 ? &mask_gradient<T, false> : &mask_gradient<T, true>;
+        mask(gy_of(tile, first_out), signs.at(tile, first_out, rows[i]),
                          signs.output_step(),
                          call.q == nullptr ? nullptr : call.q + first_out * s.rows() + rows[i],
                          s.rows(), outputs, static_cast<T>(s.negative_slope), masked, gx_row);
@@ -177,8 +188,8 @@ struct Band {
   }
 
   static size_t weight_scratch_bytes(const AdaptiveConvShape& s) {
-    return (block_rows(s) + kGradientBlock) * kSegmentPixels<T> * sizeof(T) +
-           block_rows(s) * sizeof(int32_t) + 4 * kAlignment;
+    const int64_t pixels = kSegmentTiles * kTile<T> + kGradientPixels<T> + kLanes<T>;
+    return block_rows(s) * (pixels * sizeof(T) + sizeof(int32_t)) + 6 * kAlignment;
   }
 
   // Adds one segment's part of gP and gq, for some outputs and some channels of one group.
@@ -186,57 +197,76 @@ struct Band {
                              int64_t channel, int64_t channels, int64_t first_out, int64_t last_out,
                              Arena arena) const {
     const AdaptiveConvShape& s = call.shape;
-    const int64_t pixels = segment.tiles * kTile<T>;
     int32_t* rows = arena.take<int32_t>(block_rows(s));
     const int count = list_rows(s, segment, channel, channels, rows);
     if (count == 0) return;
     T* x = arena.take<T>(segment.tiles * count * kTile<T>);
-    T* g = arena.take<T>(kGradientBlock * kSegmentPixels<T>);
+    T* g = arena.take<T>(count * kGradientPixels<T>);
+    T* totals = arena.take<T>(count * kLanes<T>);
     for (int t = 0; t < segment.tiles; ++t) {
       gather_patches<kTile<T>>(s, plan, segment.first_tile + t, call.x,
                                group * s.group_in() + channel, channels, segment.taps,
                                segment.tap_count, x + t * count * kTile<T>);
     }
-    const int64_t vectors = columns / kLanes<T>;
-    const int block_size = gradient_block(gradient_vectors(vectors));
-    const int blocks = (count + block_size - 1) / block_size;
-    const T* features = transposed_d + segment.first_tile * kTile<T> * columns;
+    const auto factors = s.negative_slope == 0 ? &Band::weight_gradient_factors<false>
+                                               : &Band::weight_gradient_factors<true>;
     for (int64_t o = first_out; o < last_out; ++o) {
-      for (int block = 0; block < blocks; ++block) {
-        const int begin = count * block / blocks, end = count * (block + 1) / blocks;
-        for (int i = begin; i < end; ++i) {
-          const T total =
-              weight_gradient_factors(signs, segment, o, rows[i], x + i * kTile<T>,
-                                      count * kTile<T>, g + (i - begin) * kSegmentPixels<T>);
-          if (call.gq != nullptr) call.gq[o * s.rows() + rows[i]] += total;
-        }
-        for (int64_t at = 0; at < vectors; at += gradient_vectors(vectors - at)) {
-          const int64_t k = at * kLanes<T>;
-          weight_gradients_of<T>(end - begin, gradient_vectors(vectors - at))(
-              g, features + k, columns, pixels, rows + begin, s.features, s.features - k,
-              call.gP + o * s.rows() * s.features + k);
-        }
+      zero(totals, count * kLanes<T>);
+      for (int t = 0; t < segment.tiles; t += kGradientTiles) {
+        const int tiles = min(segment.tiles - t, kGradientTiles);
+        (this->*factors)(signs, segment.first_tile + t, tiles, o, rows, count,
+                         x + t * count * kTile<T>, g, totals);
+        add_weight_gradients(segment.first_tile + t, tiles, o, rows, count, g);
+      }
+      for (int i = 0; i < count && call.gq != nullptr; ++i) {
+        call.gq[o * s.rows() + rows[i]] += sum<T>(load(totals + i * kLanes<T>));
       }
     }
   }
 
-  // g[p] = m[p] gy[p] x[p] over the pixels of a segment; returns the sum.
-  T weight_gradient_factors(const SignBits<T>& signs, const Segment& segment, int64_t o,
-                            int64_t row, const T* x, int64_t x_step, T* g) const {
+  // g[i][p] = m[p] gy[p] x[i][p] over the pixels of some tiles; adds to the totals of each lane.
+  template <bool kLeaky>
+  void weight_gradient_factors(const SignBits<T>& signs, int64_t first_tile, int tiles, int64_t o,
+                               const int32_t* rows, int count, const T* x, T* g,
+                               T* totals) const {
     const V<T> slopes = broadcast<T>(static_cast<T>(call.shape.negative_slope));
-    V<T> total = {};
-    for (int t = 0; t < segment.tiles; ++t, x += x_step, g += kTile<T>) {
-      const T* gy_tile = gy_of(segment.first_tile + t, o);
-      const uint8_t* bits = signs.at(segment.first_tile + t, o, row);
-    ADACONV_UNROLL for (int j = 0; j < kTileVectors; ++j) {
-        const V<T> product = load(gy_tile + j * kLanes<T>) * load(x + j * kLanes<T>);
-        const V<T> m =
-            select(load_bits<T>(bits + j * sizeof(SignWord<T>)), product, product * slopes);
-        store(g + j * kLanes<T>, m);
-        total += m;
+    for (int t = 0; t < tiles; ++t) {
+      const T* gy_tile = gy_of(first_tile + t, o);
+      const uint8_t* bits = signs.at(first_tile + t, o, signs.first_row);
+      V<T> gy_vectors[kTileVectors];
+      ADACONV_UNROLL for (int j = 0; j < kTileVectors; ++j) {
+        gy_vectors[j] = load(gy_tile + j * kLanes<T>);
+      }
+      for (int i = 0; i < count; ++i, x += kTile<T>) {
+        const uint8_t* words = bits + (rows[i] - signs.first_row) * kSignBytes<T>;
+        T* to = g + i * kGradientPixels<T> + t * kTile<T>;
+        V<T> total = load(totals + i * kLanes<T>);
+        ADACONV_UNROLL for (int j = 0; j < kTileVectors; ++j) {
+          const V<T> product = gy_vectors[j] * load(x + j * kLanes<T>);
+          const V<T> m = select(load_bits<T>(words + j * sizeof(SignWord<T>)), product,
+                                kLeaky ? product * slopes : V<T>{});
+          store(to + j * kLanes<T>, m);
+          total += m;
+        }
+        store(totals + i * kLanes<T>, total);
       }
     }
-    return sum<T>(total);
+  }
+
+  // Adds the products of the factors of some tiles with their features to gP.
+  void add_weight_gradients(int64_t first_tile, int tiles, int64_t o, const int32_t* rows,
+                            int count, const T* g) const {
+    const AdaptiveConvShape& s = call.shape;
+    for (int64_t k = 0; k < columns; k += panel_width(k)) {
+      const int vectors = static_cast<int>(panel_width(k) / kLanes<T>);
+      const int blocks = (count + gradient_block(vectors) - 1) / gradient_block(vectors);
+      for (int block = 0; block < blocks; ++block) {
+        const int begin = count * block / blocks, end = count * (block + 1) / blocks;
+        weight_gradients_of<T>(end - begin, vectors)(
+            g + begin * kGradientPixels<T>, panel_of(first_tile, k), tiles * kTile<T>,
+            rows + begin, s.features, s.features - k, call.gP + o * s.rows() * s.features + k);
+      }
+    }
   }
 
   void weights(const SignBits<T>& signs, const Part& part, const Arenas& arenas) const {

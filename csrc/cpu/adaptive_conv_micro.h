@@ -14,14 +14,17 @@
 namespace adaconv::ADACONV_VARIANT {
 
 constexpr int kSegmentTiles = 8;  // tiles that share what is streamed past them, at most
+// Tiles whose gradients are summed in registers before they are added to gP: their features and
+// factors stay in the first cache.
+constexpr int kGradientTiles = 2;
 template <class T>
-constexpr int kSegmentPixels = kSegmentTiles * kTile<T>;
+constexpr int kGradientPixels = kGradientTiles * kTile<T>;
 
 constexpr int kRowBlock = kRegisters == 32 ? 9 : 4;      // weights of a pixel, forward
 constexpr int kFeatureBlock = kRegisters == 32 ? 8 : 4;  // features, input gradients
 // Weights of a pixel, gradient of P: as many as fit beside the vectors of features that they are
 // with.
-constexpr int gradient_block(int vectors) { return kRegisters == 32 ? (vectors == 4 ? 7 : 12) : 6; }
+constexpr int gradient_block(int vectors) { return kRegisters == 32 ? (vectors == 4 ? 6 : 12) : 6; }
 constexpr int kGradientBlock = gradient_block(1);
 
 // Vectors of features that are taken at a time, of those that are left.
@@ -57,12 +60,20 @@ ADACONV_INLINE void regress(const T* P, const T* q, const int32_t* rows, int64_t
     ADACONV_UNROLL for (int j = 0; j < kTileVectors; ++j) w[i][j] = bias;
   }
   // Unrolled, since every scalar instruction takes a place in the queue that a product could have.
-  _Pragma("GCC unroll 4") for (int64_t k = 0; k < features; ++k, d += kTile<T>) {
-    V<T> dk[kTileVectors];
-    ADACONV_UNROLL for (int j = 0; j < kTileVectors; ++j) dk[j] = load(d + j * kLanes<T>);
+  constexpr int64_t kLine = 64 / sizeof(T);
+  for (int64_t first = 0; first < features; first += kLine) {
+    // The next block's rows, which mostly follow this one's.
     ADACONV_UNROLL for (int i = 0; i < kRows; ++i) {
-      const V<T> pk = broadcast<T>(p[i][k]);
-      ADACONV_UNROLL for (int j = 0; j < kTileVectors; ++j) w[i][j] += pk * dk[j];
+      __builtin_prefetch(p[i] + kRows * features + first);
+    }
+    const int64_t last = first + kLine < features ? first + kLine : features;
+    _Pragma("GCC unroll 4") for (int64_t k = first; k < last; ++k, d += kTile<T>) {
+      V<T> dk[kTileVectors];
+      ADACONV_UNROLL for (int j = 0; j < kTileVectors; ++j) dk[j] = load(d + j * kLanes<T>);
+      ADACONV_UNROLL for (int i = 0; i < kRows; ++i) {
+        const V<T> pk = broadcast<T>(p[i][k]);
+        ADACONV_UNROLL for (int j = 0; j < kTileVectors; ++j) w[i][j] += pk * dk[j];
+      }
     }
   }
 }
@@ -118,7 +129,7 @@ void regress_and_apply(const T* P, const T* q, const int32_t* rows, int64_t feat
 
 // The gradient that reaches one weight of every output channel, before the weight's activation:
 //   masked[o][p] = (sign bit ? 1 : slope) gy[o][p], and gx[p] += sum_o masked[o][p] q[o]
-template <class T>
+template <class T, bool kLeaky>
 void mask_gradient(const T* gy, const uint8_t* signs, int64_t sign_step, const T* q, int64_t q_step,
                    int64_t channels, T slope, T* masked, T* gx) {
   const V<T> slopes = broadcast<T>(slope);
@@ -127,7 +138,8 @@ void mask_gradient(const T* gy, const uint8_t* signs, int64_t sign_step, const T
     const V<T> bias = broadcast<T>(q == nullptr ? T(0) : q[o * q_step]);
     ADACONV_UNROLL for (int j = 0; j < kTileVectors; ++j) {
       const V<T> g = load(gy + o * kTile<T> + j * kLanes<T>);
-      const V<T> m = select(load_bits<T>(signs + j * sizeof(SignWord<T>)), g, g * slopes);
+      const V<T> m = select(load_bits<T>(signs + j * sizeof(SignWord<T>)), g,
+                            kLeaky ? g * slopes : V<T>{});
       store(masked + o * kTile<T> + j * kLanes<T>, m);
       total[j] += m * bias;
     }
@@ -164,14 +176,14 @@ void input_gradients(const T* P, const T* masked, int64_t channels, const T* x, 
 // gP[rows[i]][k] += sum_p g[i][p] d[p][k] for a block of weights i and the first `columns` of kVectors vectors
 // of features k.
 template <class T, int kRows, int kVectors>
-void weight_gradients(const T* g, const T* d, int64_t d_step, int64_t pixels,
-                      const int32_t* rows, int64_t features, int64_t columns, T* gP) {
+void weight_gradients(const T* g, const T* d, int64_t pixels, const int32_t* rows,
+                      int64_t features, int64_t columns, T* gP) {
   V<T> total[kRows][kVectors] = {};
-  _Pragma("GCC unroll 2") for (int64_t p = 0; p < pixels; ++p, d += d_step) {
+  _Pragma("GCC unroll 2") for (int64_t p = 0; p < pixels; ++p, d += kVectors * kLanes<T>) {
     V<T> dp[kVectors];
     ADACONV_UNROLL for (int j = 0; j < kVectors; ++j) dp[j] = load(d + j * kLanes<T>);
     ADACONV_UNROLL for (int i = 0; i < kRows; ++i) {
-      const V<T> gi = broadcast<T>(g[i * kSegmentPixels<T> + p]);
+      const V<T> gi = broadcast<T>(g[i * kGradientPixels<T> + p]);
       ADACONV_UNROLL for (int j = 0; j < kVectors; ++j) total[i][j] += gi * dp[j];
     }
   }
@@ -181,7 +193,9 @@ void weight_gradients(const T* g, const T* d, int64_t d_step, int64_t pixels,
       if ((j + 1) * kLanes<T> <= columns) {
         store(to, load(to) + total[i][j]);
       } else {
-        for (int k = 0; k < columns - j * kLanes<T>; ++k) to[k] += total[i][j][k];
+        T rest[kLanes<T>];
+        store(rest, total[i][j]);
+        for (int k = 0; k < columns - j * kLanes<T>; ++k) to[k] += rest[k];
       }
     }
   }

@@ -85,9 +85,12 @@ ADACONV_INLINE V<T> broadcast(T s) {
 
 template <class T>
 ADACONV_INLINE T sum(V<T> v) {
-  T total = v[0];
-  for (int i = 1; i < kLanes<T>; ++i) total += v[i];
-  return total;
+  T lanes[kLanes<T>];
+  store(lanes, v);
+  for (int half = kLanes<T> / 2; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+  }
+  return lanes[0];
 }
 
 // max(v, 0) that lets NaN through, as PyTorch's relu does.
