@@ -139,11 +139,11 @@ struct Band {
       for (int i = begin; i < min(begin + block, count); ++i) {
         const T* p = P + (rows[i] - channel * s.taps()) * features_up * outputs;
         T* gx_row = gx + (tile * block_rows(s) + i) * kTile<T>;
-        const auto mask = s.negative_slope == 0 ? &mask_gradient<T, false> : &mask_gradient<T, true>;
-        mask(gy_of(tile, first_out), signs.at(tile, first_out, rows[i]),
-                         signs.output_step(),
-                         call.q == nullptr ? nullptr : call.q + first_out * s.rows() + rows[i],
-                         s.rows(), outputs, static_cast<T>(s.negative_slope), masked, gx_row);
+        const auto mask =
+            s.negative_slope == 0 ? &mask_gradient<T, false> : &mask_gradient<T, true>;
+        mask(gy_of(tile, first_out), signs.at(tile, first_out, rows[i]), signs.output_step(),
+             call.q == nullptr ? nullptr : call.q + first_out * s.rows() + rows[i], s.rows(),
+             outputs, static_cast<T>(s.negative_slope), masked, gx_row);
         for (int64_t k = 0; k < features_up; k += kFeatureBlock) {
           const int64_t at = (tile * features_up + k) * kTile<T>;
           input_gradients<T>(p + k * outputs, masked, outputs, x + (t * count + i) * kTile<T>,
@@ -188,67 +188,94 @@ struct Band {
   }
 
   static size_t weight_scratch_bytes(const AdaptiveConvShape& s) {
-    const int64_t pixels = kSegmentTiles * kTile<T> + kGradientPixels<T> + kLanes<T>;
-    return block_rows(s) * (pixels * sizeof(T) + sizeof(int32_t)) + 6 * kAlignment;
+    const int64_t values = 2 * kSegmentPixels<T> + s.group_out() * kLanes<T>;
+    return block_rows(s) * (values * sizeof(T) + sizeof(int32_t)) + 6 * kAlignment;
   }
 
-  // Adds one segment's part of gP and gq, for some outputs and some channels of one group.
-  void differentiate_weights(const SignBits<T>& signs, const Segment& segment, int64_t group,
-                             int64_t channel, int64_t channels, int64_t first_out, int64_t last_out,
-                             Arena arena) const {
+  // Outputs of a group, and channels of it, whose gP and gq one task makes.
+  struct Weights {
+    int64_t group, channel, channels, first_out, last_out;
+  };
+
+  void differentiate_weights(const SignBits<T>& signs, const Weights& some, Arena arena) const {
+    const AdaptiveConvShape& s = call.shape;
+    const int64_t rows = some.channels * s.taps(), first_row = some.channel * s.taps();
+    const int64_t outputs = some.last_out - some.first_out;
+    T* totals = arena.take<T>(outputs * rows * kLanes<T>);  // gq, before lanes are summed
+    zero(totals, outputs * rows * kLanes<T>);
+    for (int i = 0; i < plan.segment_count; ++i) {
+      differentiate_segment(signs, plan.segments[i], some, totals, arena);
+    }
+    for (int64_t i = 0; i < outputs * rows && call.gq != nullptr; ++i) {
+      const int64_t at = (some.first_out + i / rows) * s.rows() + first_row + i % rows;
+      call.gq[at] += sum<T>(load(totals + i * kLanes<T>));
+    }
+  }
+
+  void differentiate_segment(const SignBits<T>& signs, const Segment& segment, const Weights& some,
+                             T* totals, Arena arena) const {
     const AdaptiveConvShape& s = call.shape;
     int32_t* rows = arena.take<int32_t>(block_rows(s));
-    const int count = list_rows(s, segment, channel, channels, rows);
+    const int count = list_rows(s, segment, some.channel, some.channels, rows);
     if (count == 0) return;
     T* x = arena.take<T>(segment.tiles * count * kTile<T>);
-    T* g = arena.take<T>(count * kGradientPixels<T>);
-    T* totals = arena.take<T>(count * kLanes<T>);
+    T* g = arena.take<T>(count * kSegmentPixels<T>);
     for (int t = 0; t < segment.tiles; ++t) {
       gather_patches<kTile<T>>(s, plan, segment.first_tile + t, call.x,
-                               group * s.group_in() + channel, channels, segment.taps,
-                               segment.tap_count, x + t * count * kTile<T>);
+                               some.group * s.group_in() + some.channel, some.channels,
+                               segment.taps, segment.tap_count, x + t * count * kTile<T>);
     }
+    const int64_t first_row = some.channel * s.taps();
     const auto factors = s.negative_slope == 0 ? &Band::weight_gradient_factors<false>
                                                : &Band::weight_gradient_factors<true>;
-    for (int64_t o = first_out; o < last_out; ++o) {
-      zero(totals, count * kLanes<T>);
-      for (int t = 0; t < segment.tiles; t += kGradientTiles) {
-        const int tiles = min(segment.tiles - t, kGradientTiles);
-        (this->*factors)(signs, segment.first_tile + t, tiles, o, rows, count,
-                         x + t * count * kTile<T>, g, totals);
-        add_weight_gradients(segment.first_tile + t, tiles, o, rows, count, g);
+    // A panel of features and the factors it is multiplied by stay in the first cache.
+    constexpr int64_t kPanelBytes = 24 * 1024, kFactorBytes = 16 * 1024;
+    const int64_t tile_bytes = kTile<T> * sizeof(T);
+    const int step = static_cast<int>(
+        clamp<int64_t>(kPanelBytes / (panel_width(0) * tile_bytes), 1, segment.tiles));
+    const int block = gradient_block(static_cast<int>(panel_width(0) / kLanes<T>));
+    const int batch = static_cast<int>(
+        clamp<int64_t>(kFactorBytes / (step * tile_bytes) / block, 1, count) * block);
+    for (int64_t o = some.first_out; o < some.last_out; ++o) {
+      for (int t = 0; t < segment.tiles; t += step) {
+        const int tiles = min(segment.tiles - t, step);
+        for (int i = 0; i < count; i += batch) {
+          const int size = min(count - i, batch);
+          (this->*factors)(signs, segment.first_tile + t, tiles, o, rows + i, size, first_row,
+                           x + (t * count + i) * kTile<T>, count * kTile<T>, g, totals);
+          add_weight_gradients(segment.first_tile + t, tiles, o, rows + i, size, g);
+        }
       }
-      for (int i = 0; i < count && call.gq != nullptr; ++i) {
-        call.gq[o * s.rows() + rows[i]] += sum<T>(load(totals + i * kLanes<T>));
-      }
+      totals += some.channels * s.taps() * kLanes<T>;
     }
   }
 
   // g[i][p] = m[p] gy[p] x[i][p] over the pixels of some tiles; adds to the totals of each lane.
   template <bool kLeaky>
   void weight_gradient_factors(const SignBits<T>& signs, int64_t first_tile, int tiles, int64_t o,
-                               const int32_t* rows, int count, const T* x, T* g,
-                               T* totals) const {
+                               const int32_t* rows, int count, int64_t first_row, const T* x,
+                               int64_t x_step, T* g, T* totals) const {
     const V<T> slopes = broadcast<T>(static_cast<T>(call.shape.negative_slope));
-    for (int t = 0; t < tiles; ++t) {
+    for (int t = 0; t < tiles; ++t, x += x_step) {
       const T* gy_tile = gy_of(first_tile + t, o);
       const uint8_t* bits = signs.at(first_tile + t, o, signs.first_row);
       V<T> gy_vectors[kTileVectors];
-      ADACONV_UNROLL for (int j = 0; j < kTileVectors; ++j) {
+    ADACONV_UNROLL for (int j = 0; j < kTileVectors; ++j) {
         gy_vectors[j] = load(gy_tile + j * kLanes<T>);
       }
-      for (int i = 0; i < count; ++i, x += kTile<T>) {
+      for (int i = 0; i < count; ++i) {
         const uint8_t* words = bits + (rows[i] - signs.first_row) * kSignBytes<T>;
-        T* to = g + i * kGradientPixels<T> + t * kTile<T>;
-        V<T> total = load(totals + i * kLanes<T>);
+        T* to = g + i * kSegmentPixels<T> + t * kTile<T>;
+        T* total_row = totals + (rows[i] - first_row) * kLanes<T>;
+        V<T> total = load(total_row);
         ADACONV_UNROLL for (int j = 0; j < kTileVectors; ++j) {
-          const V<T> product = gy_vectors[j] * load(x + j * kLanes<T>);
+          const V<T> product = gy_vectors[j] * load(x + i * kTile<T> + j * kLanes<T>);
           const V<T> m = select(load_bits<T>(words + j * sizeof(SignWord<T>)), product,
                                 kLeaky ? product * slopes : V<T>{});
           store(to + j * kLanes<T>, m);
           total += m;
         }
-        store(totals + i * kLanes<T>, total);
+        store(total_row, total);
       }
     }
   }
@@ -263,7 +290,7 @@ struct Band {
       for (int block = 0; block < blocks; ++block) {
         const int begin = count * block / blocks, end = count * (block + 1) / blocks;
         weight_gradients_of<T>(end - begin, vectors)(
-            g + begin * kGradientPixels<T>, panel_of(first_tile, k), tiles * kTile<T>,
+            g + begin * kSegmentPixels<T>, panel_of(first_tile, k), tiles * kTile<T>,
             rows + begin, s.features, s.features - k, call.gP + o * s.rows() * s.features + k);
       }
     }
@@ -271,24 +298,22 @@ struct Band {
 
   void weights(const SignBits<T>& signs, const Part& part, const Arenas& arenas) const {
     const AdaptiveConvShape& s = call.shape;
-    // As many outputs as keep the part of gP that a task adds to, segment after segment, in its cache.
-    constexpr int64_t kCacheBytes = 640 * 1024;
-    const int64_t row_bytes = block_rows(s) * s.features * sizeof(T);
-    const int64_t outputs = clamp<int64_t>(kCacheBytes / row_bytes, 1, s.group_out());
-    const int64_t slices = (s.group_out() + outputs - 1) / outputs;
+    // Patches are gathered anew for every slice of the outputs: as few as keep all threads busy, and
+    // none that would not repay it.
     const int64_t blocks = (part.channels + channel_block(s) - 1) / channel_block(s);
-    const int64_t end = part.channel + part.channels;
+    const int64_t least = clamp<int64_t>(512 / s.features, 1, s.group_out());
+    const int64_t wanted = 4 * max_threads() / (part.groups * blocks) + 1;
+    const int64_t slices = min(wanted, s.group_out() / least), end = part.channel + part.channels;
 #pragma omp parallel for schedule(dynamic) if (worth_threads(s))
     for (int64_t task = 0; task < part.groups * blocks * slices; ++task) {
-      const int64_t slice = task % slices, block = task / slices % blocks;
-      const int64_t group = part.first_group + task / slices / blocks;
-      const int64_t channel = part.channel + block * channel_block(s);
-      const int64_t first_out = group * s.group_out() + slice * outputs;
-      for (int i = 0; i < plan.segment_count; ++i) {
-        differentiate_weights(signs, plan.segments[i], group, channel,
-                              min(channel_block(s), end - channel), first_out,
-                              min(first_out + outputs, (group + 1) * s.group_out()), arenas.mine());
-      }
+      const int64_t slice = task % slices, group = part.first_group + task / slices / blocks;
+      const int64_t channel = part.channel + task / slices % blocks * channel_block(s);
+      const int64_t first_out = group * s.group_out();
+      differentiate_weights(signs,
+                            {group, channel, min(channel_block(s), end - channel),
+                             first_out + s.group_out() * slice / slices,
+                             first_out + s.group_out() * (slice + 1) / slices},
+                            arenas.mine());
     }
   }
 

@@ -14,11 +14,8 @@
 namespace adaconv::ADACONV_VARIANT {
 
 constexpr int kSegmentTiles = 8;  // tiles that share what is streamed past them, at most
-// Tiles whose gradients are summed in registers before they are added to gP: their features and
-// factors stay in the first cache.
-constexpr int kGradientTiles = 2;
 template <class T>
-constexpr int kGradientPixels = kGradientTiles * kTile<T>;
+constexpr int kSegmentPixels = kSegmentTiles * kTile<T>;
 
 constexpr int kRowBlock = kRegisters == 32 ? 9 : 4;      // weights of a pixel, forward
 constexpr int kFeatureBlock = kRegisters == 32 ? 8 : 4;  // features, input gradients
@@ -183,7 +180,7 @@ void weight_gradients(const T* g, const T* d, int64_t pixels, const int32_t* row
     V<T> dp[kVectors];
     ADACONV_UNROLL for (int j = 0; j < kVectors; ++j) dp[j] = load(d + j * kLanes<T>);
     ADACONV_UNROLL for (int i = 0; i < kRows; ++i) {
-      const V<T> gi = broadcast<T>(g[i * kGradientPixels<T> + p]);
+      const V<T> gi = broadcast<T>(g[i * kSegmentPixels<T> + p]);
       ADACONV_UNROLL for (int j = 0; j < kVectors; ++j) total[i][j] += gi * dp[j];
     }
   }

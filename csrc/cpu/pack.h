@@ -18,6 +18,14 @@ template <class To, class From>
 ADACONV_INLINE void copy(To* to, int64_t to_step, const From* from, int64_t from_step,
                          int64_t count) {
   if (to_step == 1 && from_step == 1) {
+#if defined(__AVX512F__)
+    if constexpr (std::is_same_v<To, float>) {  // runs are short: masks beat a loop and its rest
+      for (int64_t i = 0; i < count; i += 16) {
+        store_some(to + i, load_some(from + i, count - i), count - i);
+      }
+      return;
+    }
+#endif
     for (int64_t i = 0; i < count; ++i) to[i] = convert<To>(from[i]);
   } else {
     for (int64_t i = 0; i < count; ++i) to[i * to_step] = convert<To>(from[i * from_step]);
@@ -27,6 +35,15 @@ ADACONV_INLINE void copy(To* to, int64_t to_step, const From* from, int64_t from
 template <class T>
 ADACONV_INLINE void add(T* to, int64_t step, const T* from, int64_t count) {
   if (step == 1) {
+#if defined(__AVX512F__)
+    if constexpr (std::is_same_v<T, float>) {
+      for (int64_t i = 0; i < count; i += 16) {
+        const V<float> sum = load_some(to + i, count - i) + load_some(from + i, count - i);
+        store_some(to + i, sum, count - i);
+      }
+      return;
+    }
+#endif
     for (int64_t i = 0; i < count; ++i) to[i] += from[i];
   } else {
     for (int64_t i = 0; i < count; ++i) to[i * step] += from[i];

@@ -67,17 +67,6 @@ inline void transpose(Words& words) {
   ADACONV_UNROLL for (int i = 0; i < 16; ++i) _mm512_store_si512(words.row[i], rows[i]);
 }
 
-// 16 numbers, widened; those from `count` on are 0.
-ADACONV_INLINE V<float> load_some(const float* from, int64_t count) {
-  const __mmask16 lanes = count >= 16 ? 0xffff : count <= 0 ? 0 : (1u << count) - 1;
-  return __builtin_bit_cast(V<float>, _mm512_maskz_loadu_ps(lanes, from));
-}
-ADACONV_INLINE V<float> load_some(const Bf16* from, int64_t count) {
-  const __mmask16 lanes = count >= 16 ? 0xffff : count <= 0 ? 0 : (1u << count) - 1;
-  const __m512i wide = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(lanes, from));
-  return __builtin_bit_cast(V<float>, _mm512_slli_epi32(wide, 16));
-}
-
 // C[i][j] = init[i] + sum over blocks, and over pairs of terms, of A[block][term][i] B[block][term][j]
 // for i, j in 0, 1; the steps between blocks are counted in Words.
 struct Result {

@@ -121,6 +121,21 @@ ADACONV_INLINE V<double> select(uint32_t bits, V<double> a, V<double> b) {
       _mm512_mask_mov_pd(reinterpret_cast<__m512d>(b), bits, reinterpret_cast<__m512d>(a)));
 }
 
+// The first `count` of 16 numbers, widened; the others are 0.
+ADACONV_INLINE __mmask16 first_lanes(int64_t count) {
+  return count >= 16 ? 0xffff : count <= 0 ? 0 : (1u << count) - 1;
+}
+ADACONV_INLINE V<float> load_some(const float* from, int64_t count) {
+  return reinterpret_cast<V<float>>(_mm512_maskz_loadu_ps(first_lanes(count), from));
+}
+ADACONV_INLINE V<float> load_some(const Bf16* from, int64_t count) {
+  const __m256i halves = _mm256_maskz_loadu_epi16(first_lanes(count), from);
+  return reinterpret_cast<V<float>>(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
+}
+ADACONV_INLINE void store_some(float* to, V<float> v, int64_t count) {
+  _mm512_mask_storeu_ps(to, first_lanes(count), reinterpret_cast<__m512>(v));
+}
+
 #else
 
 #if defined(__AVX2__)
