@@ -9,7 +9,7 @@ import difflib
 import functools
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -100,6 +100,10 @@ class Provider:
             is measured in a process of its own.
         has_memory: whether its peak memory can be told from that of what surrounds it (a compiler's
             cannot).
+        choose: settles on a short trial what the provider runs, from the cases, the batch of the
+            trial and the dtype; called in a process that has the environment. ``None`` where there
+            is nothing to choose.
+        note: what was chosen.
 
     Providers and cases are sent to other processes, so they must be picklable.
     """
@@ -108,6 +112,8 @@ class Provider:
     active: Callable[[], contextlib.AbstractContextManager[None]]
     environment: Mapping[str, str] = field(default_factory=dict)
     has_memory: bool = True
+    choose: "Callable[[Sequence[Case], int, torch.dtype], Provider] | None" = None
+    note: str = ""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -15,9 +15,13 @@ from adaconv_bench.race import Race, Track, explain, run_race
 from adaconv_bench.registry import OURS, Provider, adaconv_provider, closest, operator
 from adaconv_bench.results import WORK, Report, row_of
 from adaconv_bench.timing import Budget
+from adaconv_bench.trial import settle
 
 #: What ``against`` takes beside the providers: the machine's own rates, timed between the others.
 LIMIT = "limit"
+
+#: Samples of the trials that settle what a provider runs, where the batch is not smaller.
+TRIAL = 8
 
 #: Rounds that are not counted in a process of its own: by then its allocator holds all it needs.
 SETTLING = 1
@@ -134,6 +138,8 @@ class Contest:
         threads = torch.get_num_threads()
         torch.set_num_threads(self.tracks[0].threads)
         try:
+            with console.status("trials: the best formulation for each layer"):
+                self._settle()
             races = [self._race(track, console) for track in self.tracks]
             with console.status("peak memory, each in a fresh process"):
                 memory = self._memory(races)
@@ -148,6 +154,31 @@ class Contest:
             )
         finally:
             torch.set_num_threads(threads)
+
+    def _settle(self) -> None:
+        """Let each provider that has a choice make it, each under its own conditions."""
+        self.others = [self._settled(provider) for provider in self.others]
+        settled = {provider.name: provider for provider in self.others}
+        self.tracks = [
+            replace(track, yardstick=settled.get(track.yardstick.name, track.yardstick))
+            for track in self.tracks
+        ]
+
+    def _settled(self, provider: Provider) -> Provider:
+        """Return the provider with its choice made; it keeps its default where the trial fails."""
+        if provider.choose is None:
+            return provider
+        cases, batch = [track.case for track in self.tracks], min(TRIAL, self.tracks[0].batch)
+        try:
+            with environment(provider.environment):
+                settled = in_fresh_process(
+                    settle, provider, cases, batch, torch.float32, torch.get_num_threads()
+                )
+        except Exception as error:
+            self.notes.append(f"{provider.name}: the trial failed: {explain(error)}")
+            return provider
+        self.notes.append(f"{provider.name}: {settled.note}; each the fastest on a trial")
+        return settled
 
     def _race(self, track: Track, console: Console) -> dict[str, Race]:
         """Return the race that each provider took part in, by its name."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import time
 
 from adaconv_bench import baselines
 from adaconv_bench.operators.adaptive_conv import Layer, Network, standing_in
@@ -22,6 +23,11 @@ def one_percent_off(x, d, P, q):
 def gradient_one_percent_off(x, d, P, q):
     y = baselines.rows(x, d, P, q)
     return y.detach() + 1.01 * (y - y.detach())
+
+
+def slow(x, d, P, q):
+    time.sleep(0.05)
+    return baselines.rows(x, d, P, q)
 
 
 def not_a_number(x, d, P, q):

@@ -1,9 +1,7 @@
 """Adaptive convolution in the layers of AdaGAN's generator, and the whole generator."""
 
-import contextlib
 import copy
 import functools
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -11,11 +9,7 @@ from torch import Tensor
 
 import adaconv
 import adaconv.models
-import adaconv.reference.adaptive_conv as reference
-from adaconv_bench import baselines
-from adaconv_bench.registry import Preset, Problem, Provider
-
-Formula = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+from adaconv_bench.registry import Problem
 
 TAPS = (3, 3)
 
@@ -120,88 +114,3 @@ def _initialised(model: str, image_size: int, width: float) -> adaconv.models.GA
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return adaconv.models.create(model, image_size=image_size, width=width)
-
-
-def _adagan(description: str, image_size: int, batch: int) -> Preset:
-    layers = tuple(
-        Layer(f"L{index + 1}", channels, out_channels, image_size // scale)
-        for index, (channels, out_channels, scale) in enumerate(
-            [(128, 64, 4), (64, 32, 2), (32, 16, 1), (16, 3, 1)]
-        )
-    )
-    network = Network("generator", "adagan-3x3", image_size, layers)
-    return Preset(description, batch, (*layers, network))
-
-
-PRESETS = {
-    "adagan-cifar10": _adagan("AdaGAN-3x3 at the size of CIFAR-10", 32, 64),
-    "adagan-stl10": _adagan("AdaGAN-3x3 at the size of STL-10", 48, 64),
-    "quick": _adagan("AdaGAN-3x3 at the size of CIFAR-10, two pictures at a time", 32, 2),
-}
-
-
-@contextlib.contextmanager
-def standing_in(formula: Formula, *, compiled: bool = False) -> Iterator[None]:
-    """Compute the operator by a formula of :mod:`adaconv_bench.baselines`, wherever it is called.
-
-    The formula takes the place of the reference backend, so that layers and whole networks run it
-    through the same public function, with the same checks, as every other provider.
-    """
-    compute = _as_reference(_compiled(formula) if compiled else formula)
-    specification, reference.adaptive_conv2d = reference.adaptive_conv2d, compute
-    try:
-        with adaconv.backend("reference"):
-            yield
-    finally:
-        reference.adaptive_conv2d = specification
-
-
-def _as_reference(formula: Formula) -> Callable[..., Tensor]:
-    def compute(x, d, P, q, b, stride, padding, dilation, groups, negative_slope):
-        geometry = tuple(P.shape[2:4]), tuple(stride), tuple(padding), tuple(dilation), groups
-        if geometry != (TAPS, (1, 1), (1, 1), (1, 1), 1) or negative_slope != 0 or q is None:
-            raise ValueError(
-                "the baselines compute 3x3 kernels with stride, padding and dilation 1, one group, "
-                f"ReLU and a bias q; got {geometry}, negative_slope={negative_slope}, "
-                f"{'no q' if q is None else 'a q'}"
-            )
-        y = formula(x, d, P.flatten(0, 3), q.flatten())
-        return y if b is None else y + b
-
-    return compute
-
-
-@functools.cache
-def _compiled(formula: Formula) -> Formula:
-    # One kernel per shape, as someone who trains at one shape has; beyond the default limit of
-    # 8 shapes torch.compile would silently run eagerly.
-    torch._dynamo.config.recompile_limit = 64
-    return torch.compile(formula, dynamic=False)
-
-
-FORMULAS: dict[str, Formula] = {
-    "": baselines.rows,  # the best eager formulation known
-    "-mulsum": baselines.mulsum,
-    "-conv": baselines.conv,
-}
-
-#: glibc keeps freed memory instead of returning it to the kernel, so that the temporaries of later
-#: steps cause no page faults.
-KEEP_HEAP = {
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": str(1 << 40),
-    "MALLOC_TOP_PAD_": str(1 << 28),
-}
-
-
-def _providers() -> Iterator[Provider]:
-    for suffix, formula in FORMULAS.items():
-        eager = functools.partial(standing_in, formula)
-        compiled = functools.partial(standing_in, formula, compiled=True)
-        yield Provider(f"eager{suffix}", eager)
-        yield Provider(f"eager{suffix}-tuned", eager, environment=KEEP_HEAP)
-        yield Provider(f"compile{suffix}", compiled, has_memory=False)
-
-
-PROVIDERS = {provider.name: provider for provider in _providers()}
-YARDSTICK = "eager"
