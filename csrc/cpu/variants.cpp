@@ -22,13 +22,15 @@ namespace adaconv {
   namespace name {                                         \
   AdaptiveConvKernels<float> adaptive_conv_kernels_f32();  \
   AdaptiveConvKernels<double> adaptive_conv_kernels_f64(); \
+  MultiplyRates multiply_rates();                          \
   static bool supported() { return condition; }            \
   }
 ADACONV_VARIANTS(ADACONV_DECLARE)
 
 const Variant* variants(int* count) {
-#define ADACONV_ENTRY(name, condition) \
-  {#name, name::supported, name::adaptive_conv_kernels_f32(), name::adaptive_conv_kernels_f64()},
+#define ADACONV_ENTRY(name, condition)                                                           \
+  {#name, name::supported, name::adaptive_conv_kernels_f32(), name::adaptive_conv_kernels_f64(), \
+   name::multiply_rates()},
   static const Variant table[] = {ADACONV_VARIANTS(ADACONV_ENTRY)};
   *count = sizeof(table) / sizeof(table[0]);
   return table;

@@ -20,11 +20,21 @@ struct AdaptiveConvKernels {
   SignLayout signs;
 };
 
+// Each makes at least so many additions and multiplications on all threads, as fast as the
+// instruction set can, and returns how many; bf16 sums in fp32, in pairs where there are such
+// instructions.
+struct MultiplyRates {
+  int64_t (*f32)(int64_t);
+  int64_t (*f64)(int64_t);
+  int64_t (*bf16)(int64_t);
+};
+
 struct Variant {
   const char* name;
   bool (*supported)();
   AdaptiveConvKernels<float> adaptive_conv_f32;
   AdaptiveConvKernels<double> adaptive_conv_f64;
+  MultiplyRates multiply_rates;
 
   template <class T>
   const AdaptiveConvKernels<T>& adaptive_conv() const;
