@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from adaconv_bench.race import STEP, turn_of
-from adaconv_bench.registry import Case, Provider
+from adaconv_bench.registry import Case, Provider, draw
 from adaconv_bench.timing import Budget, interleave
 
 #: After a round that compiles and warms up; the slow ones get one, of more the quickest counts.
@@ -30,15 +30,13 @@ def settle(
     return provider.choose(cases, batch, dtype)
 
 
-def fastest(
-    candidates: Mapping[str, Provider], case: Case, batch: int, dtype: torch.dtype
-) -> str:
+def fastest(candidates: Mapping[str, Provider], case: Case, batch: int, dtype: torch.dtype) -> str:
     """Return the name of the candidate whose forward and backward pass takes the least time.
 
     A candidate that cannot run is out of the contest; where none can, the first is returned, whose
     failure is then reported as that of any other provider.
     """
-    problem = case.problem(batch, dtype)
+    problem = draw(case, batch, dtype, dtype)
     turns = {}
     for name, provider in candidates.items():
         turn = turn_of(problem, provider)

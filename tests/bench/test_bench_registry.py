@@ -19,12 +19,14 @@ def test_operators_are_found_by_their_files():
 
 def test_the_presets_hold_the_layers_of_the_paper():
     titles = {
-        name: [case.title for case in preset.cases] for name, preset in OPERATOR.presets.items()
+        name: [case.title for case in preset.cases]
+        for name, preset in OPERATOR.presets.items()
+        if not preset.places
     }
     cifar10 = ["128→64 @8²", "64→32 @16²", "32→16 @32²", "16→3 @32²", "adagan-3x3 @32²"]
     stl10 = ["128→64 @12²", "64→32 @24²", "32→16 @48²", "16→3 @48²", "adagan-3x3 @48²"]
     assert titles == {"adagan-cifar10": cifar10, "adagan-stl10": stl10, "quick": cifar10}
-    assert {name: p.batch for name, p in OPERATOR.presets.items()} == {
+    assert {name: OPERATOR.presets[name].batch for name in titles} == {
         "adagan-cifar10": 64,
         "adagan-stl10": 64,
         "quick": 2,

@@ -1,4 +1,4 @@
-"""Adaptive convolution: the layers of AdaGAN's generator, the whole generator, and any one shape."""
+"""Adaptive convolution: AdaGAN's layers, its whole generator, and any one shape."""
 
 from adaconv_bench.operators.adaptive_conv.cases import Layer, Network
 from adaconv_bench.operators.adaptive_conv.formulas import FORMULAS, Chosen, standing_in

@@ -35,9 +35,10 @@ def choose(
             name: Provider(name, functools.partial(standing_in, formula, compiled=compiled))
             for name, formula in FORMULAS.items()
         }
-        best = fastest(candidates, layer, batch, dtype)
-        names[dtype, layer.channels, layer.out_channels, layer.size, layer.size] = best
-        notes[layer.name] = best
+        notes[layer.name] = fastest(candidates, layer, batch, dtype)
+        height, width = layer.picture
+        key = dtype, layer.channels, layer.out_channels, height, width
+        names[key] = notes[layer.name]
     return replace(
         provider,
         active=functools.partial(standing_in, Chosen(names), compiled=compiled),
@@ -47,8 +48,9 @@ def choose(
 
 
 def layers_of(case: Case) -> tuple[Layer, ...]:
-    """Return the layers that the case consists of."""
-    return (case,) if isinstance(case, Layer) else getattr(case, "layers", ())
+    """Return the layers of the case that the formulas can compute."""
+    layers = (case,) if isinstance(case, Layer) else getattr(case, "layers", ())
+    return tuple(layer for layer in layers if layer.usual)
 
 
 def _providers() -> Iterator[Provider]:
