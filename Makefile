@@ -1,6 +1,7 @@
 # make demo    see the backends, the speed-up, and a GAN that learns
 # make test    the test suite
 # make lint    style and types
+# make bench-results    measure everything anew into bench/results: about half an hour on 2 cores
 #
 # Each works on a clean clone with Python 3.10+ and a C++17 compiler. ADACONV_BUILD=none leaves the
 # native module out; ADACONV_CPU=avx2 forces an instruction set.
@@ -16,7 +17,7 @@ SOURCES := $(shell find adaconv bench/adaconv_bench csrc -name '*.py' -o -name '
 INSTALLED := $(VENV)/.installed-$(ADACONV_BUILD)
 DEMO := demo
 
-.PHONY: demo test lint format clean
+.PHONY: demo test lint format bench-results clean
 
 $(INSTALLED): pyproject.toml setup.py CMakeLists.txt constraints.txt $(SOURCES)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -43,6 +44,21 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check
 	$(BIN)/clang-format --dry-run --Werror $(filter %.cpp %.h,$(SOURCES))
 	$(BIN)/mypy
+
+# Each result is a table of numbers and a plot that is made from it alone.
+BENCH = $(BIN)/adaconv bench adaptive_conv $(BENCH_ARGS) \
+  --csv bench/results/$@.csv --plot bench/results/$@.png
+RESULTS := adagan-cifar10 adagan-cifar10-batch8 adagan-cifar10-1-thread \
+  adagan-cifar10-bfloat16 sweep
+adagan-cifar10: BENCH_ARGS = --against eager eager-tuned compile limit
+adagan-cifar10-batch8: BENCH_ARGS = --batch 8 --against eager eager-tuned limit
+adagan-cifar10-1-thread: BENCH_ARGS = --threads 1 --against limit
+adagan-cifar10-bfloat16: BENCH_ARGS = --dtype bfloat16 --against eager limit
+sweep: BENCH_ARGS = --preset sweep --seconds 2 --against limit
+.PHONY: $(RESULTS)
+bench-results: $(RESULTS)
+$(RESULTS): $(INSTALLED)
+	$(BENCH)
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix

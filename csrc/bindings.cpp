@@ -112,6 +112,15 @@ PYBIND11_MODULE(_C, module) {
   define<float>(module, "f32");
   define<double>(module, "f64");
   define<Bf16>(module, "bf16");
+  for (const auto& [dtype, rate] :
+       {std::pair{"f32", &MultiplyRates::f32}, std::pair{"f64", &MultiplyRates::f64},
+        std::pair{"bf16", &MultiplyRates::bf16}}) {
+    module.def((std::string("multiply_") + dtype).c_str(),
+               [rate = rate](int64_t operations) {
+                 return (active_variant().multiply_rates.*rate)(operations);
+               },
+               py::call_guard<py::gil_scoped_release>());
+  }
   module.def("variant", [] { return std::string(active_variant().name); });
   module.def("variants", &supported_variants);
   active_variant();  // a wrong ADACONV_CPU fails the import, which reports it

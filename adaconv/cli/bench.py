@@ -14,11 +14,13 @@ def bench(
     quick: bool = False,
     against: tuple[str, ...] = ("eager",),
     backend: str | None = None,
+    dtype: tuple[str, ...] = ("float32",),
     batch: int | None = None,
     threads: int | None = None,
     repeats: int | None = None,
     seconds: float = 6.0,
     json: Path | None = None,
+    csv: Path | None = None,
     plot: Path | None = None,
 ) -> int:
     """Measure an operator against plain PyTorch, torch.compile and the machine's own limit.
@@ -31,18 +33,27 @@ def bench(
         adaconv bench --quick
         adaconv bench adaptive_conv --against eager compile limit --json out.json --plot out.png
         adaconv bench --preset adagan-stl10 --batch 16
+        adaconv bench --dtype bfloat16 --against eager limit
+        adaconv bench --preset sweep --against limit --csv sweep.csv --plot sweep.png
 
     Args:
         op: Operator to measure.
-        preset: Set of shapes: adagan-cifar10 (the default), adagan-stl10 or quick.
+        preset: Set of shapes: adagan-cifar10 (the default), adagan-stl10, quick, or sweep, which
+            varies one thing at a time beside the nearest of the tuned shapes.
         quick: The same as --preset quick.
-        against: What to compare with: eager, eager-tuned, compile, limit, or a backend's name.
+        against: What to compare with: eager or compile (the formulation that a trial finds the
+            fastest for each layer), eager-tuned (with an allocator that keeps its memory), limit
+            (matrix product, copy and multiplications of this machine), or a backend's name.
         backend: Backend to measure; by default the best that runs.
+        dtype: Numbers to compute with: float32, bfloat16 or float16; the latter two are compared
+            with adaconv's float32 too.
         batch: Images per call; by default the preset's.
         threads: CPU threads to compute with; by default one per core.
         repeats: Timed rounds; by default as many as fit into --seconds.
         seconds: Time for the rounds of one case.
         json: File to write every number to.
+        csv: File to write a line for each provider, direction and case to; plots are made from it
+            alone: python -m adaconv_bench.plot IN.csv OUT.png.
         plot: PNG file to draw the speed-ups to.
     """
     if quick and preset is not None:
@@ -60,10 +71,12 @@ def bench(
             preset="quick" if quick else preset or "adagan-cifar10",
             against=against,
             backend=backend,
+            dtype=dtype,
             batch=batch,
             threads=threads,
             repeats=repeats,
             seconds=seconds,
             json=json,
+            csv=csv,
             plot=plot,
         )

@@ -8,7 +8,7 @@ import importlib
 import os
 from typing import Any
 
-import torch  # noqa: F401  (its libgomp must be loaded before _C asks for one)
+import torch  # its libgomp must be loaded before _C asks for one
 
 #: Stems of the operators that have a kernel here: the modules of this package.
 OPERATORS: frozenset[str] = frozenset(
@@ -30,6 +30,23 @@ except ImportError as error:
 def variant() -> str:
     """Name of the instruction set in use; the environment variable ``ADACONV_CPU`` forces one."""
     return _C.variant()
+
+
+def multiply(dtype: torch.dtype, operations: int) -> int:
+    """Add and multiply in registers as fast as the instruction set in use can, on all threads.
+
+    To be timed: it is the bound of every kernel here. bfloat16 is multiplied in pairs where the
+    instruction set can do so; what is computed by widening has the rate of float32.
+
+    Args:
+        dtype: dtype of the factors.
+        operations: how many to make at least; one multiplication and one addition count two.
+
+    Returns:
+        How many were made.
+    """
+    native = {torch.float64: _C.multiply_f64, torch.bfloat16: _C.multiply_bf16}
+    return native.get(dtype, _C.multiply_f32)(operations)
 
 
 def variants() -> list[str]:

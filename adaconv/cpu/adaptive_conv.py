@@ -133,7 +133,7 @@ def forward(
     if y.numel() > 0:
         terms = _terms()
         if save_signs:
-            signs[_sign_sizes(*y.shape[:1], *y.shape[2:], P, groups)[terms] :] = 0
+            signs[_sign_sizes(len(y), y.shape[2], y.shape[3], P, groups)[terms] :] = 0
             signs[-1] = terms
         _native("forward", kernel)(
             _shape(x, d, P, stride, padding, dilation, groups, negative_slope, upsample), terms,

@@ -5,7 +5,12 @@ Three checks of the same call:
 1. against the specification in fp64, on a few samples: the error of y and of every gradient is at
    most twice the yardstick's own;
 2. against the specification in small integers: equal to the last bit;
-3. against the yardstick in fp32, at full size: what the first step of the timed run gave.
+3. against the yardstick in the dtype that is measured, at full size: what the first step of the
+   timed run gave. Where the yardstick does not take part, against the other who does.
+
+bf16 and fp16 pass by the first and the third: small integers are not exact in them. They start from
+values that the dtype has, so that the specification in fp64 computes the same problem; at full size
+two formulations may differ by three times the yardstick's own error.
 
 An error is ``‖a - b‖ / ‖b‖`` over the whole tensor (Frobenius). Where ``b`` is a gradient that
 vanishes but for rounding, as that of a bias in front of batch normalisation does, the error is
@@ -20,13 +25,15 @@ import torch
 from torch import Tensor
 
 import adaconv
-from adaconv_bench.registry import Case, Problem, Provider
+from adaconv_bench.registry import Case, Problem, Provider, draw
 
 #: Added to twice the yardstick's error, which can happen to be 0.
 ROUNDING = 8 * torch.finfo(torch.float32).eps
 
 #: Allowed difference of two fp32 formulations at full size, where long sums are rounded.
 FULL_SIZE = 1e-5
+
+HALF = (torch.bfloat16, torch.float16)
 
 Results = Mapping[str, Tensor]
 
@@ -75,20 +82,30 @@ class Gate:
     Args:
         case: the case.
         yardstick: the formulation whose own error is the measure.
+        dtype: the dtype that is measured.
         batch: samples of the checks in fp64, where the specification writes the weights to memory.
     """
 
-    def __init__(self, case: Case, yardstick: Provider, batch: int = 2) -> None:
-        self.case, self.yardstick, self.batch = case, yardstick, batch
+    def __init__(
+        self,
+        case: Case,
+        yardstick: Provider,
+        dtype: torch.dtype = torch.float32,
+        batch: int = 2,
+    ) -> None:
+        self.case, self.yardstick, self.dtype, self.batch = case, yardstick, dtype, batch
+        self.half = dtype in HALF
 
     def check(self, provider: Provider) -> Verdict:
         """Compare y and every gradient with the specification."""
         verdict = self._check_rounding(provider)
-        return verdict | self._check_integers(provider) if self.case.exact else verdict
+        exact = self.case.exact and not self.half
+        return verdict | self._check_integers(provider) if exact else verdict
 
     def check_full_size(self, found: Results, measure: Results) -> Verdict:
-        """Compare fp32 results of the timed call: a provider's and the yardstick's."""
-        bounds = {name: FULL_SIZE + self._slack(name) for name in measure}
+        """Compare results of the timed call: a provider's and the yardstick's or another's."""
+        own = {name: 3 * self._measure[name] if self.half else 0.0 for name in measure}
+        bounds = {name: own[name] + FULL_SIZE + self._slack(name) for name in measure}
         return self._verdict("full size", self._errors(found, measure), bounds)
 
     def _check_rounding(self, provider: Provider) -> Verdict:
@@ -122,11 +139,11 @@ class Gate:
 
     @functools.cached_property
     def _truth(self) -> Results:
-        return self._specified(self.case.problem(self.batch, torch.float64))
+        return self._specified(draw(self.case, self.batch, torch.float64, self.dtype))
 
     @functools.cached_property
     def _integer_truth(self) -> Results:
-        return self._specified(self.case.problem(self.batch, torch.float64, integers=True))
+        return self._specified(draw(self.case, self.batch, torch.float64, integers=True))
 
     @functools.cached_property
     def _measure(self) -> Mapping[str, float]:
@@ -139,7 +156,8 @@ class Gate:
         return frozenset(name for name, size in norms.items() if size < 1e-12 * max(norms.values()))
 
     def _results(self, provider: Provider, *, integers: bool = False) -> Results:
-        problem = self.case.problem(self.batch, torch.float32, integers=integers)
+        dtype = provider.dtype or self.dtype
+        problem = draw(self.case, self.batch, dtype, self.dtype, integers=integers)
         with provider.active():
             return problem.results()
 
@@ -164,7 +182,9 @@ def relative_error(found: Tensor, expected: Tensor, unit: float | None = None) -
     """
     if found.shape != expected.shape:
         return float("inf")
-    return norm(found.double() - expected) / ((norm(expected) if unit is None else unit) or 1.0)
+    return norm(found.double() - expected.double()) / (
+        (norm(expected) if unit is None else unit) or 1.0
+    )
 
 
 def norm(tensor: Tensor) -> float:

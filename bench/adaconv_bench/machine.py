@@ -5,7 +5,7 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
@@ -20,17 +20,20 @@ MATRIX = 2048
 #: Bytes of the buffer that is copied; far more than caches hold.
 COPIED = 1 << 28
 
-MATMUL, COPY = "torch.mm", "copy"
+#: Operations of one turn of nothing but multiplications and additions in registers.
+MULTIPLIED = 4 * 10**9
+
+MATMUL, COPY, FMA = "torch.mm", "copy", "FMA"
 
 
-def describe() -> dict[str, str | int | None]:
+def describe(dtypes: Iterable[torch.dtype] = (torch.float32,)) -> dict[str, str | int | None]:
     """Return what a number depends on: CPU, threads, versions, instruction sets, backends."""
     reasons = adaconv.backends()
     return {
         "cpu": cpu_model(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "dtype": "float32",
+        "dtype": ", ".join(map(dtype_name, dtypes)),
         "torch": torch.__version__,
         "torch_simd": torch.backends.cpu.get_cpu_capability(),
         "adaconv": adaconv.__version__,
@@ -40,6 +43,11 @@ def describe() -> dict[str, str | int | None]:
         "system": platform.platform(),
         **{f"backend_{name}": reason or "can run" for name, reason in reasons.items()},
     }
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """Return the name of a dtype as the command line takes it, for instance ``"bfloat16"``."""
+    return str(dtype).removeprefix("torch.")
 
 
 def cpu_model() -> str:
@@ -63,15 +71,22 @@ def commit() -> str | None:
     return found.stdout.strip()
 
 
-def limits() -> dict[str, Turn]:
-    """Return contestants that time the machine's own matrix product and copy."""
-    a, b = torch.ones(MATRIX, MATRIX), torch.ones(MATRIX, MATRIX)
+def limits(dtype: torch.dtype = torch.float32) -> dict[str, Turn]:
+    """Return contestants that time the machine's matrix product, its copy and its arithmetic.
+
+    The matrices have the dtype that is measured; arithmetic is that of the instruction set in use
+    for that dtype, and is left out where there is no native module.
+    """
+    a, b, product = (torch.ones(MATRIX, MATRIX, dtype=dtype) for _ in range(3))
     source = torch.ones(COPIED // 4)
     target = torch.empty_like(source)
-    return {
-        MATMUL: functools.partial(_timed, MATMUL, lambda: torch.mm(a, b)),
+    turns = {
+        MATMUL: functools.partial(_timed, MATMUL, lambda: torch.mm(a, b, out=product)),
         COPY: functools.partial(_timed, COPY, lambda: target.copy_(source)),
     }
+    if adaconv.cpu.unavailable is None:
+        turns[FMA] = functools.partial(_timed, FMA, lambda: adaconv.cpu.multiply(dtype, MULTIPLIED))
+    return turns
 
 
 def _timed(direction: str, work: Callable[[], object]) -> dict[str, float]:
@@ -84,4 +99,5 @@ def _timed(direction: str, work: Callable[[], object]) -> dict[str, float]:
 RATES: dict[str, tuple[str, Callable[[float], float]]] = {
     MATMUL: ("GFLOP/s", lambda seconds: 2 * MATRIX**3 / seconds / 1e9),
     COPY: ("GB/s", lambda seconds: 2 * COPIED / seconds / 1e9),
+    FMA: ("GFLOP/s", lambda seconds: MULTIPLIED / seconds / 1e9),
 }

@@ -1,42 +1,67 @@
-"""The speed-ups as a bar chart."""
+"""Plots of results from their CSV file alone: ``python -m adaconv_bench.plot IN.csv OUT.png``.
+
+Results of a sweep are drawn as rates against what is varied, others as speed-ups in bars.
+"""
 
 import io
+import itertools
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from adaconv_bench.race import FORWARD, STEP
+from adaconv_bench import database
+from adaconv_bench.database import Record
+from adaconv_bench.race import BACKWARD, FORWARD, STEP
 from adaconv_bench.registry import OURS
-from adaconv_bench.results import Report, Row, replace_file
+from adaconv_bench.results import CLIFF, replace_file
 
 COLOURS = ("#2f6db5", "#e08a2c", "#4f9a5b", "#a14d9b", "#8a6d5a", "#6b7a8f")
 
+WIDE = 4  #: panels of a sweep beside each other
 
-def draw(report: Report, path: Path) -> None:
-    """Draw how many times faster adaconv is, by case, direction and provider, to a PNG file."""
-    figure = Figure(figsize=(10, 4.6), dpi=150, layout="constrained")
-    panels = figure.subplots(1, 2, sharey=True)
-    providers = list(dict.fromkeys(r.provider for r in report.rows if r.provider != OURS))
-    for panel, direction in zip(panels, (FORWARD, STEP), strict=True):
-        rows = [row for row in report.rows if row.direction == direction]
-        bars(panel, rows, providers)
-        panel.set_title(direction.replace("+", " + "))
-    panels[0].set_ylabel("times faster than the other")
-    if providers:
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
-    figure.suptitle(_title(report), fontsize=10)
+
+def draw(lines: Sequence[Record], path: Path) -> None:
+    """Draw results to a PNG file.
+
+    Raises:
+        ValueError: there are none.
+    """
+    if not lines:
+        raise ValueError("there are no results to plot")
+    figure = _sweep(lines) if any(line["dimension"] for line in lines) else _speedups(lines)
+    figure.suptitle(_title(lines[0]), fontsize=10)
     image = io.BytesIO()
     figure.savefig(image, format="png")
     replace_file(path, image.getvalue())
 
 
-def bars(panel: Axes, rows: list[Row], providers: list[str]) -> None:
+def _speedups(lines: Sequence[Record]) -> Figure:
+    figure = Figure(figsize=(10, 4.6), dpi=150, layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    providers = list(dict.fromkeys(r["provider"] for r in lines if r["provider"] != OURS))
+    for panel, direction in zip(panels, (FORWARD, STEP), strict=True):
+        bars(panel, [line for line in lines if line["direction"] == direction], providers)
+        panel.set_title(direction.replace("+", " + "))
+    panels[0].set_ylabel("times faster than the other")
+    if providers:
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
+    return figure
+
+
+def bars(panel: Axes, lines: Sequence[Record], providers: list[str]) -> None:
     """Draw the ratios of one direction into ``panel``, in a group of bars for each case."""
-    cases = {row.case: f"{row.case}\n{row.title}".replace(" @", "\n@") for row in rows}
+    several = len({line["dtype"] for line in lines}) > 1
+    cases = {_key(line): _label(line, several) for line in lines}
     width = 0.8 / max(1, len(providers))
     for index, provider in enumerate(providers):
-        speedup = {r.case: r.speedup.medians for r in rows if r.provider == provider and r.speedup}
+        speedup = {
+            _key(line): float(line["speedup"])
+            for line in lines
+            if line["provider"] == provider and line["speedup"]
+        }
         offset = (index - (len(providers) - 1) / 2) * width
         drawn = panel.bar(
             [place + offset for place in range(len(cases))],
@@ -57,10 +82,68 @@ def bars(panel: Axes, rows: list[Row], providers: list[str]) -> None:
     panel.spines[["top", "right"]].set_visible(False)
 
 
-def _title(report: Report) -> str:
-    machine = report.machine
+def _key(line: Record) -> tuple[str, str]:
+    return line["case"], line["dtype"]
+
+
+def _label(line: Record, several_dtypes: bool) -> str:
+    label = f"{line['case']}\n{line['shape']}".replace(" @", "\n@")
+    return f"{label}\n{line['dtype']}" if several_dtypes else label
+
+
+def _sweep(lines: Sequence[Record]) -> Figure:
+    lines = [line for line in lines if line["provider"] == OURS]
+    dimensions = list(dict.fromkeys(line["dimension"] for line in lines))
+    rows = -(-len(dimensions) // WIDE)
+    figure = Figure(figsize=(3.4 * WIDE, 2.8 * rows + 0.8), dpi=130, layout="constrained")
+    panels = figure.subplots(rows, WIDE, sharey=True, squeeze=False).flat
+    for panel, dimension in itertools.zip_longest(panels, dimensions):
+        if dimension is None:
+            panel.remove()
+            continue
+        rates(panel, [line for line in lines if line["dimension"] == dimension])
+        panel.set_title(dimension, fontsize=9)
+    figure.supylabel("GFLOP/s, taps on padding left out", fontsize=9)
+    panel = figure.axes[0]
+    figure.legend(*panel.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return figure
+
+
+def rates(panel: Axes, lines: Sequence[Record]) -> None:
+    """Draw the rates of one dimension, and what would be a cliff."""
+    for colour, direction in zip(COLOURS, (FORWARD, BACKWARD), strict=False):
+        chosen = [line for line in lines if line["direction"] == direction]
+        places = range(len(chosen))
+        values = [float(line["used_gflops"]) for line in chosen]
+        cliffs = [
+            CLIFF * v / float(line["of_nearest"]) for v, line in zip(values, chosen, strict=True)
+        ]
+        panel.plot(places, values, "o-", color=colour, markersize=4, label=direction)
+        panel.plot(
+            places, cliffs, ":", color=colour, linewidth=1,
+            label=f"{direction}: 1/1.5 of the nearest tuned shape",
+        )  # fmt: skip
+        panel.set_xticks(places, [line["value"] for line in chosen], fontsize=7, rotation=45)
+    panel.set_ylim(bottom=0)
+    panel.spines[["top", "right"]].set_visible(False)
+
+
+def _title(line: Record) -> str:
+    batch = "" if line["dimension"] else f", batch {line['batch']}"
     return (
-        f"{report.operator}, {report.preset}, batch {report.rows[0].batch}, {machine['dtype']}: "
-        f"speed-up of adaconv {machine['adaconv']}\n"
-        f"{machine['cpu']}, {machine['threads']} threads, torch {machine['torch']}"
+        f"{line['operator']}, {line['preset']}{batch}, {line['dtype']}\n"
+        f"{line['machine']}, {line['threads']} threads, torch {line['torch']}, "
+        f"adaconv {line['commit']}"
     )
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Draw the CSV file that is named first to the PNG file that is named second."""
+    if len(arguments) != 2:
+        raise SystemExit("usage: python -m adaconv_bench.plot IN.csv OUT.png")
+    source, target = map(Path, arguments)
+    draw(database.read(source), target)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -14,7 +14,7 @@ from typing import ParamSpec, TypeVar
 
 import torch
 
-from adaconv_bench.registry import Case, Provider
+from adaconv_bench.registry import Case, Provider, draw
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -48,7 +48,13 @@ def environment(variables: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def peak_memory(case: Case, provider: Provider, batch: int, threads: int) -> float | None:
+def peak_memory(
+    case: Case,
+    provider: Provider,
+    batch: int,
+    threads: int,
+    dtype: torch.dtype = torch.float32,
+) -> float | None:
     """Return the peak of one forward and backward pass above inputs and parameters, in MiB.
 
     It is the largest resident size during the step less the resident size before it, so it
@@ -57,9 +63,9 @@ def peak_memory(case: Case, provider: Provider, batch: int, threads: int) -> flo
     outside of Linux.
     """
     torch.set_num_threads(threads)
-    problem = case.problem(batch, torch.float32)
+    problem = draw(case, batch, dtype, dtype)
     with provider.active():
-        case.problem(1, torch.float32).results()
+        draw(case, 1, dtype, dtype).results()
         return peak_of(problem.results)
 
 

@@ -9,7 +9,7 @@ import difflib
 import functools
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -68,10 +68,40 @@ class Case(Protocol):
         """Relative error of gradients that is no fault: what one flipped activation can do."""
 
     def flops(self, batch: int) -> float:
-        """Floating-point operations of the forward pass, counted densely."""
+        """Floating-point operations of the forward pass, counted densely.
 
-    def problem(self, batch: int, dtype: torch.dtype, *, integers: bool = False) -> Problem:
-        """Return the same problem each time it is asked for; another dtype has the same values."""
+        A case may also have ``used_flops``: those whose results are not multiplied by padding.
+        """
+
+    def problem(
+        self,
+        batch: int,
+        dtype: torch.dtype,
+        *,
+        integers: bool = False,
+        values: torch.dtype = torch.float32,
+    ) -> Problem:
+        """Return the same problem each time it is asked for.
+
+        Another ``dtype`` has the same values, as long as it can represent the dtype ``values``.
+        """
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a case stands in a sweep.
+
+    Attributes:
+        dimension: what is varied, for instance ``"C_in"``.
+        value: what it is in this case, for instance ``"64"``.
+        batch: samples per call, such that all calls make about the same number of operations.
+        nearest: the case whose rate it is compared with, at the batch of the preset.
+    """
+
+    dimension: str
+    value: str
+    batch: int
+    nearest: Case
 
 
 @dataclass(frozen=True)
@@ -82,11 +112,13 @@ class Preset:
         description: what the shapes are taken from.
         batch: samples per call unless the user says otherwise.
         cases: the cases in the order they are shown.
+        places: of a sweep, where each case stands in it, by its name.
     """
 
     description: str
     batch: int
     cases: tuple[Case, ...]
+    places: Mapping[str, Place] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -100,6 +132,11 @@ class Provider:
             is measured in a process of its own.
         has_memory: whether its peak memory can be told from that of what surrounds it (a compiler's
             cannot).
+        choose: settles on a short trial what the provider runs, from the cases, the batch of the
+            trial and the dtype; called in a process that has the environment. ``None`` where there
+            is nothing to choose.
+        note: what was chosen.
+        dtype: dtype that it computes in; ``None`` for the one that is measured.
 
     Providers and cases are sent to other processes, so they must be picklable.
     """
@@ -108,6 +145,27 @@ class Provider:
     active: Callable[[], contextlib.AbstractContextManager[None]]
     environment: Mapping[str, str] = field(default_factory=dict)
     has_memory: bool = True
+    choose: "Callable[[Sequence[Case], int, torch.dtype], Provider] | None" = None
+    note: str = ""
+    dtype: torch.dtype | None = None
+
+
+def draw(
+    case: Case,
+    batch: int,
+    dtype: torch.dtype,
+    values: torch.dtype = torch.float32,
+    *,
+    integers: bool = False,
+) -> Problem:
+    """Return the problem of a case in ``dtype``, with values that the dtype ``values`` has."""
+    grid = {} if values in (torch.float32, torch.float64) else {"values": values}
+    return case.problem(batch, dtype, integers=integers, **grid)
+
+
+def used_flops(case: Case, batch: int) -> float:
+    """Return the operations of the forward pass without those for taps on zero padding."""
+    return getattr(case, "used_flops", case.flops)(batch)
 
 
 @dataclass(frozen=True)

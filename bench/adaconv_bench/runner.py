@@ -1,23 +1,35 @@
 """The benchmark of one operator, from its name to the table, the JSON file and the plot."""
 
+import functools
 import statistics
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 from rich.console import Console
 
-from adaconv_bench import machine, table
+from adaconv_bench import database, machine, table
+from adaconv_bench.gate import HALF
 from adaconv_bench.processes import environment, in_fresh_process, peak_memory
 from adaconv_bench.race import Race, Track, explain, run_race
-from adaconv_bench.registry import OURS, Provider, adaconv_provider, closest, operator
+from adaconv_bench.registry import OURS, Preset, Provider, adaconv_provider, closest, operator
 from adaconv_bench.results import WORK, Report, row_of
 from adaconv_bench.timing import Budget
+from adaconv_bench.trial import settle
 
 #: What ``against`` takes beside the providers: the machine's own rates, timed between the others.
 LIMIT = "limit"
+
+#: What can be measured.
+DTYPES = {machine.dtype_name(t): t for t in (torch.float32, *HALF)}
+
+#: Name of what a half precision is compared with.
+OWN = f"{OURS}-float32"
+
+#: Samples of the trials that settle what a provider runs, where the batch is not smaller.
+TRIAL = 8
 
 #: Rounds that are not counted in a process of its own: by then its allocator holds all it needs.
 SETTLING = 1
@@ -29,28 +41,36 @@ def run(
     preset: str = "adagan-cifar10",
     against: Sequence[str] = ("eager",),
     backend: str | None = None,
+    dtype: Sequence[str] = ("float32",),
     batch: int | None = None,
     threads: int | None = None,
     repeats: int | None = None,
     seconds: float = 6.0,
     json: Path | None = None,
+    csv: Path | None = None,
     plot: Path | None = None,
 ) -> int:
     """Check the operator, measure it against others, and show the ratios.
 
     Args:
         op: stem of the operator, for instance ``"adaptive_conv"``.
-        preset: the set of shapes: ``"adagan-cifar10"``, ``"adagan-stl10"`` or ``"quick"``.
-        against: what to compare with, any of ``"eager"``, ``"eager-mulsum"``, ``"eager-conv"``,
-            each of them also with ``"-tuned"`` behind it (an allocator that keeps freed memory),
-            ``"compile"``, ``"compile-mulsum"``, ``"compile-conv"``, the name of a backend, and
-            ``"limit"`` (the machine's matrix product and copy, measured in the same run).
+        preset: the set of shapes: ``"adagan-cifar10"``, ``"adagan-stl10"``, ``"quick"`` or
+            ``"sweep"`` (one thing varied at a time, each beside the nearest layer of AdaGAN).
+        against: what to compare with: ``"eager"`` and ``"compile"``, each the formulation that a
+            trial finds the fastest for the layer; one of them by name (``"eager-rows"``,
+            ``"eager-mulsum"``, ``"eager-conv"``, and the same after ``"compile"``); any eager one
+            also with ``"-tuned"`` behind it (an allocator that keeps freed memory); the name of a
+            backend; and ``"limit"`` (the machine's matrix product, copy and multiplications in
+            registers, measured in the same run).
         backend: backend of adaconv to measure; ``None`` lets adaconv choose.
+        dtype: dtypes to measure, ``"float32"``, ``"bfloat16"`` or ``"float16"``; the latter two
+            are compared with adaconv's own float32 too.
         batch: samples per call; ``None`` takes the preset's (64, and 2 for ``"quick"``).
         threads: threads that torch computes with; ``None`` leaves torch's own choice.
         repeats: timed rounds per case; ``None`` takes as many as fit into ``seconds``, at least 3.
         seconds: time to spend on the timed rounds of one case, in seconds.
         json: file to write every number to.
+        csv: file to write a line for each provider, direction and case to.
         plot: PNG file to draw the speed-ups to.
 
     Returns:
@@ -59,20 +79,29 @@ def run(
     Raises:
         ValueError: an operator, preset, provider or backend is unknown, or a number is too small.
     """
-    contest = Contest.of(op, preset, against, backend, batch, threads, Budget(repeats, seconds))
-    for path in (json, plot):
+    contests = [
+        Contest.of(op, preset, against, backend, name, batch, threads, Budget(repeats, seconds))
+        for name in dict.fromkeys(dtype)
+    ]
+    if not contests:
+        raise ValueError(f"dtype must name one of {', '.join(DTYPES)}, got none")
+    for path in (json, csv, plot):
         if path is not None and path.is_dir():
             raise ValueError(f"a file must be named to write to, got the folder {path}")
     if plot is not None:
         from adaconv_bench.plot import draw  # needs matplotlib: learn now whether it is there
     console = table.console()
-    report = contest.measure(console)
+    report = functools.reduce(Report.__add__, [c.measure(console) for c in contests])
     table.show(report, console)
     if json is not None:
         report.write_json(json)
         console.print(f"numbers: {json}", markup=False)
-    if plot is not None:
-        draw(report, plot)
+    lines = database.records(report)
+    if csv is not None:
+        database.write(lines, csv)
+        console.print(f"lines: {csv}", markup=False)
+    if plot is not None and lines:
+        draw(lines, plot)
         console.print(f"plot: {plot}", markup=False)
     return 0 if report.green else 1
 
@@ -106,6 +135,7 @@ class Contest:
         preset: str,
         against: Sequence[str],
         backend: str | None,
+        dtype: str,
         batch: int | None,
         threads: int | None,
         budget: Budget,
@@ -118,22 +148,32 @@ class Contest:
         cases = known.presets[closest(preset, known.presets, f"preset of {op}")]
         for name in against:
             closest(name, [*known.choices, LIMIT], f"provider of {op}")
-        yardstick = known.provider(known.yardstick)
-        batch, threads = batch or cases.batch, threads or torch.get_num_threads()
+        chosen = DTYPES[closest(dtype, DTYPES, "dtype")]
+        ours = adaconv_provider(backend)
+        others = [known.provider(name) for name in dict.fromkeys(against) if name != LIMIT]
+        if chosen in HALF:
+            others.insert(0, replace(ours, name=OWN, dtype=torch.float32))
         return cls(
             op,
             preset,
-            [Track(case, yardstick, batch, threads, budget) for case in cases.cases],
-            adaconv_provider(backend),
-            [known.provider(name) for name in dict.fromkeys(against) if name != LIMIT],
+            _tracks(cases, known.provider(known.yardstick), chosen, batch, threads, budget),
+            ours,
+            others,
             LIMIT in against,
         )
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype that is measured."""
+        return self.tracks[0].dtype
 
     def measure(self, console: Console) -> Report:
         """Run every race, then measure the memory of those that passed."""
         threads = torch.get_num_threads()
         torch.set_num_threads(self.tracks[0].threads)
         try:
+            with console.status("trials: the best formulation for each layer"):
+                self._settle()
             races = [self._race(track, console) for track in self.tracks]
             with console.status("peak memory, each in a fresh process"):
                 memory = self._memory(races)
@@ -144,10 +184,40 @@ class Contest:
                 for provider in (self.ours, *self.others)
             ]
             return Report(
-                self.op, self.preset, machine.describe(), _rates(races), rows, tuple(self.notes)
+                self.op,
+                self.preset,
+                machine.describe([self.dtype]),
+                _rates(races, self.dtype),
+                rows,
+                tuple(self.notes),
             )
         finally:
             torch.set_num_threads(threads)
+
+    def _settle(self) -> None:
+        """Let each provider that has a choice make it, each under its own conditions."""
+        self.others = [self._settled(provider) for provider in self.others]
+        settled = {provider.name: provider for provider in self.others}
+        self.tracks = [
+            replace(track, yardstick=settled.get(track.yardstick.name, track.yardstick))
+            for track in self.tracks
+        ]
+
+    def _settled(self, provider: Provider) -> Provider:
+        """Return the provider with its choice made; it keeps its default where the trial fails."""
+        if provider.choose is None:
+            return provider
+        cases, batch = [track.case for track in self.tracks], min(TRIAL, self.tracks[0].batch)
+        try:
+            with environment(provider.environment):
+                settled = in_fresh_process(
+                    settle, provider, cases, batch, self.dtype, torch.get_num_threads()
+                )
+        except Exception as error:
+            self.notes.append(f"{provider.name}: the trial failed: {explain(error)}")
+            return provider
+        self.notes.append(f"{provider.name}: {settled.note}; each the fastest on a trial")
+        return settled
 
     def _race(self, track: Track, console: Console) -> dict[str, Race]:
         """Return the race that each provider took part in, by its name."""
@@ -179,14 +249,14 @@ class Contest:
             (track, provider)
             for track, race in zip(self.tracks, races, strict=True)
             for provider in (self.ours, *self.others)
-            if provider.has_memory and not provider.environment
+            if provider.has_memory and not provider.environment and not provider.dtype
             if provider.name in race[provider.name].samples
         ]
 
         def measure(track: Track, provider: Provider) -> float | None:
             try:
                 return in_fresh_process(
-                    peak_memory, track.case, provider, track.batch, track.threads
+                    peak_memory, track.case, provider, track.batch, track.threads, track.dtype
                 )
             except Exception as error:
                 self.notes.append(f"{track.case.name}, {provider.name}, memory: {explain(error)}")
@@ -201,11 +271,34 @@ class Contest:
         }
 
 
-def _rates(races: Sequence[Mapping[str, Race]]) -> dict[str, float]:
-    """Return the medians of the machine's own rates over all races."""
+def _tracks(
+    preset: Preset,
+    yardstick: Provider,
+    dtype: torch.dtype,
+    batch: int | None,
+    threads: int | None,
+    budget: Budget,
+) -> list[Track]:
+    """Return the conditions of each case of a preset."""
+    tracks = []
+    for case in preset.cases:
+        place = preset.places.get(case.name)
+        samples = batch or (place.batch if place else preset.batch)
+        nearest = batch or preset.batch
+        threads = threads or torch.get_num_threads()
+        tracks.append(
+            Track(case, yardstick, samples, threads, budget, dtype, place, nearest_batch=nearest)
+        )
+    return tracks
+
+
+def _rates(races: Sequence[Mapping[str, Race]], dtype: torch.dtype) -> dict[str, float]:
+    """Return the machine's own rates over all races, the median and the best."""
     rates = {}
     for name, (unit, rate) in machine.RATES.items():
         samples = [race[OURS].samples.get(name, {}).get(name, []) for race in races]
         if seconds := [second for rounds in samples for second in rounds]:
-            rates[f"{name}, {unit}"] = rate(statistics.median(seconds))
+            label = f"{name} {machine.dtype_name(dtype)}, {unit}"
+            rates[label] = rate(statistics.median(seconds))
+            rates[f"{label}, best"] = rate(min(seconds))
     return rates

@@ -9,12 +9,12 @@ from rich.console import Console, JustifyMethod
 from rich.markup import escape
 from rich.table import Table
 
-from adaconv_bench.race import FORWARD, STEP
+from adaconv_bench.race import BACKWARD, FORWARD, STEP
 from adaconv_bench.registry import OURS
-from adaconv_bench.results import Report, Row
+from adaconv_bench.results import CLIFF, Report, Row
 
 #: Wide enough for every column where the output is no terminal.
-WIDTH = 100
+WIDTH = 120
 
 #: header → justification
 COLUMNS: dict[str, JustifyMethod] = {
@@ -23,12 +23,14 @@ COLUMNS: dict[str, JustifyMethod] = {
     "provider": "left",
     "speed-up by\nmedians / pairs": "right",
     "ms: median\n(p20 – p80)": "right",
-    "GFLOP/s": "right",
-    "of mm": "right",
+    "GFLOP/s\n": "right",
+    "dense\nof mm": "right",
+    "of FMA: dense\n/ used": "right",
+    "of the\nnearest": "right",
     "MiB": "right",
 }
 
-SHORT = {FORWARD: "fwd", STEP: "fwd+bwd"}
+SHORT = {FORWARD: "fwd", BACKWARD: "bwd", STEP: "fwd+bwd"}
 
 
 def console() -> Console:
@@ -61,16 +63,23 @@ def show_machine(machine: Mapping[str, str | int | None], target: Console) -> No
 
 def table(report: Report) -> Table:
     """Return the table: a section for each case, a line for each direction and provider."""
-    batch = report.rows[0].batch
+    batches = {row.batch for row in report.rows}
+    batch = f"batch {batches.pop()}" if len(batches) == 1 else "batch of each case its own"
     shown = Table(
-        title=f"{report.operator}, {report.preset}, batch {batch}",
+        title=f"{report.operator}, {report.preset}, {batch}",
         title_justify="left",
         caption=escape("\n".join([*_failures(report), *report.notes])),
         caption_justify="left",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
-    groups = [_lines(list(rows)) for _, rows in itertools.groupby(report.rows, lambda r: r.case)]
+    # The backward pass alone is of interest where it is compared with the machine.
+    rows = [row for row in report.rows if row.direction != BACKWARD or row.provider == OURS]
+    several = len({row.dtype for row in rows}) > 1
+    groups = [
+        _lines(list(group), [dtype] if several else [])
+        for (_, dtype), group in itertools.groupby(rows, lambda row: (row.case, row.dtype))
+    ]
     filled = [any(line[i] for lines in groups for line in lines) for i in range(len(COLUMNS))]
     for header, justify in itertools.compress(COLUMNS.items(), filled):
         shown.add_column(header, justify=justify, no_wrap=justify == "right")
@@ -83,8 +92,14 @@ def table(report: Report) -> Table:
 
 def summary(report: Report) -> list[str]:
     """Return a line for each comparison of the last case: the factors of time and memory."""
-    name = report.rows[-1].case
-    last = {r.provider: r for r in report.rows if r.case == name and r.direction == STEP}
+    if report.rows[-1].nearest:
+        return cliffs(report)
+    name, dtype = report.rows[-1].case, report.rows[-1].dtype
+    last = {
+        row.provider: row
+        for row in report.rows
+        if (row.case, row.dtype, row.direction) == (name, dtype, STEP)
+    }
     lines = []
     for provider, row in last.items():
         if row.speedup is None:
@@ -97,9 +112,19 @@ def summary(report: Report) -> list[str]:
     return lines
 
 
-def _lines(rows: Sequence[Row]) -> list[list[str]]:
+def cliffs(report: Report) -> list[str]:
+    """Return a line for each case of a sweep that is slower than the tuned shapes by too much."""
+    lines = [
+        f"cliff: {row.case}, {row.direction}: {row.of_nearest:.0%} of the rate of {row.nearest}"
+        for row in report.rows
+        if row.of_nearest is not None and row.of_nearest < CLIFF
+    ]
+    return lines or ["no case is slower than 1/1.5 of the nearest tuned shape"]
+
+
+def _lines(rows: Sequence[Row], notes: Sequence[str]) -> list[list[str]]:
     """Return the cells of one case; its name and each direction are written once."""
-    labels = itertools.chain([rows[0].case, rows[0].title], itertools.repeat(""))
+    labels = itertools.chain([rows[0].case, rows[0].title, *notes], itertools.repeat(""))
     directions = [None, *(row.direction for row in rows)]
     return [
         [label, "" if row.direction == above else SHORT[row.direction], row.provider, *_cells(row)]
@@ -110,7 +135,7 @@ def _lines(rows: Sequence[Row]) -> list[list[str]]:
 def _cells(row: Row) -> list[str]:
     """Return the numbers of a row, or one word why there are none."""
     if not row.green:
-        return ["cannot run" if row.failure else "[bold red]wrong result[/]", *[""] * 4]
+        return ["cannot run" if row.failure else "[bold red]wrong result[/]", *[""] * 6]
     seconds = row.seconds
     return [
         f"[bold]{row.speedup.medians:.2f}[/] / {row.speedup.pairs:.2f}" if row.speedup else "",
@@ -119,6 +144,8 @@ def _cells(row: Row) -> list[str]:
         else f"{_ms(seconds.median)} ({_ms(seconds.p20)} – {_ms(seconds.p80)})",
         _number(row.gflops, ".0f"),
         _number(row.of_limit, ".0%"),
+        _number(row.of_fma, ".0%") + (f" / {row.used_of_fma:.0%}" if row.used_of_fma else ""),
+        "" if row.of_nearest is None else f"{row.of_nearest:.0%} {row.nearest}",
         _number(row.memory, ".0f"),
     ]
 

@@ -9,8 +9,6 @@
 
 #include "pack.h"
 
-#define ADACONV_UNROLL _Pragma("GCC unroll 32")
-
 namespace adaconv::ADACONV_VARIANT {
 
 constexpr int kSegmentTiles = 8;  // tiles that share what is streamed past them, at most

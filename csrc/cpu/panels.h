@@ -78,17 +78,17 @@ struct Start {
 
 #if defined(__AMX_BF16__)
 
-// The tile registers are configured while one of these lives.
-class TileScope {
- public:
-  TileScope() {
-    struct alignas(64) {
-      uint8_t palette = 1, start_row = 0, reserved[14] = {};
-      uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-      uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-    } configuration;
-    _tile_loadconfig(&configuration);
-  }
+struct alignas(64) TileConfiguration {
+  uint8_t palette = 1, start_row = 0, reserved[14] = {};
+  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+constexpr TileConfiguration kTileConfiguration;
+
+// The tile registers are configured, and cleared, while one of these lives. (The intrinsic reads
+// only a part of its argument as far as the compiler knows.)
+struct TileScope {
+  TileScope() { asm volatile("ldtilecfg %0" ::"m"(kTileConfiguration)); }
   ~TileScope() { _tile_release(); }
 };
 

@@ -65,6 +65,7 @@ static bool always() { return true; }
   const AdaptiveConvKernels<float>* adaptive_conv_f32(int64_t features, int64_t outputs, int);  \
   const AdaptiveConvKernels<double>* adaptive_conv_f64(int64_t features, int64_t outputs, int); \
   const AdaptiveConvKernels<Bf16>* adaptive_conv_bf16(int64_t features, int64_t outputs, int);  \
+  MultiplyRates multiply_rates();                                                               \
   }
 ADACONV_VARIANTS(ADACONV_DECLARE)
 
@@ -75,7 +76,8 @@ const Variant* variants(int* count) {
    preferred,                                     \
    name::adaptive_conv_f32,                       \
    name::adaptive_conv_f64,                       \
-   name::adaptive_conv_bf16},
+   name::adaptive_conv_bf16,                      \
+   name::multiply_rates()},
   static const Variant table[] = {ADACONV_VARIANTS(ADACONV_ENTRY)};
   *count = sizeof(table) / sizeof(table[0]);
   return table;

@@ -30,6 +30,15 @@ template <class T>
 using AdaptiveConvChoice = const AdaptiveConvKernels<T>* (*)(int64_t features, int64_t outputs,
                                                              int terms);
 
+// Each makes at least so many additions and multiplications on all threads, as fast as the
+// instruction set can, and returns how many; bf16 sums in fp32, in pairs where there are such
+// instructions.
+struct MultiplyRates {
+  int64_t (*f32)(int64_t);
+  int64_t (*f64)(int64_t);
+  int64_t (*bf16)(int64_t);
+};
+
 struct Variant {
   const char* name;
   bool (*supported)();  // by this CPU
@@ -37,6 +46,7 @@ struct Variant {
   AdaptiveConvChoice<float> adaptive_conv_f32;
   AdaptiveConvChoice<double> adaptive_conv_f64;
   AdaptiveConvChoice<Bf16> adaptive_conv_bf16;
+  MultiplyRates multiply_rates;
 
   template <class T>
   AdaptiveConvChoice<T> adaptive_conv() const {

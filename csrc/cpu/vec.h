@@ -25,6 +25,7 @@
 #define ADACONV_VECTOR_BYTES 16
 #endif
 
+#define ADACONV_UNROLL _Pragma("GCC unroll 32")
 #define ADACONV_INLINE inline __attribute__((always_inline))
 
 namespace adaconv::ADACONV_VARIANT {

@@ -2,7 +2,9 @@
 
 import contextlib
 import functools
+import time
 
+import torch
 from adaconv_bench import baselines
 from adaconv_bench.operators.adaptive_conv import Layer, Network, standing_in
 from adaconv_bench.registry import Provider
@@ -22,6 +24,17 @@ def one_percent_off(x, d, P, q):
 def gradient_one_percent_off(x, d, P, q):
     y = baselines.rows(x, d, P, q)
     return y.detach() + 1.01 * (y - y.detach())
+
+
+def one_tap_short(x, d, P, q):
+    """Leave out the last tap of every filter, as an off-by-one would."""
+    kept = torch.arange(P.shape[0]) % 9 != 8
+    return baselines.rows(x, d, P * kept[:, None], q * kept)
+
+
+def slow(x, d, P, q):
+    time.sleep(0.05)
+    return baselines.rows(x, d, P, q)
 
 
 def not_a_number(x, d, P, q):

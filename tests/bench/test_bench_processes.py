@@ -5,7 +5,7 @@ import pytest
 from adaconv_bench import baselines
 from adaconv_bench.operators.adaptive_conv import Layer
 from adaconv_bench.processes import environment, in_fresh_process, peak_memory
-from adaconv_bench.race import FORWARD, STEP, Track, run_race
+from adaconv_bench.race import BACKWARD, FORWARD, STEP, Track, run_race
 from adaconv_bench.registry import adaconv_provider, operator
 from adaconv_bench.timing import Budget
 from bench_cases import LAYER, provider
@@ -42,4 +42,8 @@ def test_a_race_in_another_process_brings_its_samples_back():
     assert race.passed("adaconv")
     assert race.passed("eager-tuned")
     for directions in race.samples.values():
-        assert {name: len(seconds) for name, seconds in directions.items()} == {FORWARD: 2, STEP: 2}
+        assert {name: len(seconds) for name, seconds in directions.items()} == {
+            FORWARD: 2,
+            BACKWARD: 2,
+            STEP: 2,
+        }

@@ -3,9 +3,10 @@ import pickle
 import pytest
 import torch
 from adaconv_bench import baselines
-from adaconv_bench.operators.adaptive_conv import standing_in
-from adaconv_bench.registry import adaconv_provider, operator, stems
-from bench_cases import LAYER, NETWORK
+from adaconv_bench.operators.adaptive_conv import FORMULAS, Chosen, Layer, standing_in
+from adaconv_bench.registry import Provider, adaconv_provider, operator, stems
+from adaconv_bench.trial import fastest, settle
+from bench_cases import LAYER, NETWORK, cannot_start, provider, slow
 
 import adaconv
 
@@ -18,12 +19,14 @@ def test_operators_are_found_by_their_files():
 
 def test_the_presets_hold_the_layers_of_the_paper():
     titles = {
-        name: [case.title for case in preset.cases] for name, preset in OPERATOR.presets.items()
+        name: [case.title for case in preset.cases]
+        for name, preset in OPERATOR.presets.items()
+        if not preset.places
     }
     cifar10 = ["128→64 @8²", "64→32 @16²", "32→16 @32²", "16→3 @32²", "adagan-3x3 @32²"]
     stl10 = ["128→64 @12²", "64→32 @24²", "32→16 @48²", "16→3 @48²", "adagan-3x3 @48²"]
     assert titles == {"adagan-cifar10": cifar10, "adagan-stl10": stl10, "quick": cifar10}
-    assert {name: p.batch for name, p in OPERATOR.presets.items()} == {
+    assert {name: OPERATOR.presets[name].batch for name in titles} == {
         "adagan-cifar10": 64,
         "adagan-stl10": 64,
         "quick": 2,
@@ -40,6 +43,7 @@ def test_operations_are_counted_densely():
 
 def test_every_formulation_and_backend_is_a_provider():
     names = set(OPERATOR.choices)
+    assert {"eager-rows", "compile-rows", "eager-conv-tuned"} <= names
     assert {"eager", "eager-mulsum", "eager-conv", "compile", "compile-mulsum"} <= names
     assert set(adaconv.backends()) <= names
     tuned = OPERATOR.provider("eager-tuned")
@@ -86,6 +90,51 @@ def test_a_formula_takes_part_in_layers_and_networks_and_leaves_no_trace():
         with adaconv.backend("reference"):
             problem.forward()
         assert calls == []
+
+
+def test_the_chosen_formula_of_each_layer_is_the_one_that_computes_it(monkeypatch):
+    calls = []
+    for name, formula in FORMULAS.items():
+
+        def counted(*arguments, name=name, formula=formula):
+            calls.append(name)
+            return formula(*arguments)
+
+        monkeypatch.setitem(FORMULAS, name, counted)
+    names = {(torch.float32, 8, 8, 16, 16): "mulsum", (torch.float64, 8, 8, 16, 16): "conv"}
+    with standing_in(Chosen(names)):
+        LAYER.problem(2, torch.float32).forward()
+        Layer("another", 8, 4, 16).problem(2, torch.float32).forward()
+        LAYER.problem(2, torch.float64).forward()
+    assert calls == ["mulsum", "rows", "conv"]
+
+
+def test_where_no_formula_computes_a_geometry_the_chosen_are_the_specification():
+    x, d, P, q = (
+        torch.randn(*s) for s in ((1, 2, 4, 4), (1, 2, 2, 2), (2, 2, 3, 3, 2), (2, 2, 3, 3))
+    )
+    with adaconv.backend("reference"):
+        expected = adaconv.adaptive_conv2d(x, d, P, q)
+    with standing_in(Chosen()):
+        assert torch.equal(adaconv.adaptive_conv2d(x, d, P, q), expected)
+
+
+def test_a_trial_finds_the_fastest_and_leaves_out_what_cannot_run():
+    candidates = {"broken": Provider("broken", cannot_start), "slow": provider(slow)}
+    candidates["fast"] = provider(baselines.rows)
+    assert fastest(candidates, LAYER, 2, torch.float32) == "fast"
+    assert fastest({"broken": candidates["broken"]}, LAYER, 2, torch.float32) == "broken"
+
+
+def test_the_best_formulations_settle_on_one_for_each_layer(monkeypatch):
+    for name in FORMULAS:
+        monkeypatch.setitem(FORMULAS, name, baselines.rows if name == "conv" else slow)
+    settled = settle(OPERATOR.provider("eager"), [LAYER, NETWORK], 2, torch.float32, threads=1)
+    assert settled.note == "T1 by conv"
+    assert settled.active.args[0].names == {
+        (torch.float32, 8, 8, 16, 16): "conv",
+        (torch.float32, 8, 4, 2, 2): "conv",
+    }
 
 
 def test_a_formula_refuses_what_the_baselines_do_not_compute():

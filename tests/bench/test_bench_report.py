@@ -1,10 +1,11 @@
 import io
 import json
+from dataclasses import replace
 
 import pytest
-from adaconv_bench import plot
+from adaconv_bench import database, plot
 from adaconv_bench.gate import Verdict
-from adaconv_bench.race import FORWARD, STEP
+from adaconv_bench.race import BACKWARD, FORWARD, STEP
 from adaconv_bench.results import Report, Row, replace_file
 from adaconv_bench.table import WIDTH, show
 from adaconv_bench.timing import Ratio, Summary
@@ -29,7 +30,7 @@ def row(
     seconds = None if milliseconds is None else Summary.of([milliseconds / 1e3])
     speedup = None if ratio is None else Ratio(ratio, ratio + 0.25)
     return Row(
-        "L1", "4→4 @8²", provider, direction, 2, seconds, speedup,
+        "L1", "4→4 @8²", provider, direction, 2, "float32", 2, seconds, speedup,
         memory=memory, verdict=verdict, failure=failure,
     )  # fmt: skip
 
@@ -68,6 +69,7 @@ def test_columns_without_a_number_are_left_out():
     text = printed(good())
     assert "MiB" in text
     assert "of mm" not in text
+    assert "of FMA" not in text
 
 
 def test_a_wrong_result_has_no_ratio_and_turns_the_report_red():
@@ -101,16 +103,72 @@ def test_an_empty_report_is_not_green():
 
 def test_the_plot_draws_each_ratio_in_the_panel_of_its_direction():
     panel = Figure().subplots()
-    rows = [r for r in good().rows if r.direction == STEP]
-    plot.bars(panel, [*rows, row("compile", STEP)], ["eager", "compile"])
+    lines = [line for line in database.records(good()) if line["direction"] == STEP]
+    plot.bars(panel, lines, ["eager", "compile"])
     assert [bar.get_height() for bar in panel.patches] == [4.0, 0.0]
     assert "4.0" in [text.get_text() for text in panel.texts]
     assert [label.get_text() for label in panel.get_xticklabels()] == ["L1\n4→4\n@8²"]
 
 
 def test_the_plot_is_a_png_file(tmp_path):
-    plot.draw(good(), tmp_path / "new" / "plot.png")
+    database.write(database.records(good()), tmp_path / "lines.csv")
+    plot.main([str(tmp_path / "lines.csv"), str(tmp_path / "new" / "plot.png")])
     assert (tmp_path / "new" / "plot.png").read_bytes().startswith(b"\x89PNG\r\n")
+    with pytest.raises(ValueError, match="no results"):
+        plot.draw([], tmp_path / "plot.png")
+    with pytest.raises(SystemExit, match="usage"):
+        plot.main([])
+
+
+def test_csv_keeps_every_number_that_was_timed(tmp_path):
+    lines = database.records(report(*good().rows, row("compile", STEP, failure="no compiler")))
+    database.write(lines, tmp_path / "lines.csv")
+    assert database.read(tmp_path / "lines.csv") == lines
+    assert [(line["provider"], line["direction"]) for line in lines] == [
+        ("adaconv", FORWARD), ("eager", FORWARD), ("adaconv", STEP), ("eager", STEP),
+    ]  # fmt: skip
+    last = lines[-1]
+    assert (last["operator"], last["case"], last["shape"]) == ("adaptive_conv", "L1", "4→4 @8²")
+    assert (last["batch"], last["dtype"], last["threads"]) == ("2", "float32", "2")
+    assert (last["median_ms"], last["p20_ms"], last["memory_mib"]) == ("200", "200", "40")
+    assert (last["machine"], last["torch"]) == ("A processor [of some kind] (avx2)", "2.0")
+    assert (last["speedup"], last["rounds"], lines[0]["speedup"]) == ("4", "1", "")
+    (tmp_path / "other.csv").write_text("operator,provider\n")
+    with pytest.raises(ValueError, match="must have the columns direction, case"):
+        database.read(tmp_path / "other.csv")
+
+
+def swept() -> Report:
+    """Two cases of one dimension, the second a cliff in the backward pass."""
+    found = [("1", FORWARD, 0.9), ("1", BACKWARD, 0.8), ("2", FORWARD, 0.7), ("2", BACKWARD, 0.6)]
+    rows = [
+        replace(
+            row("adaconv", direction, 10.0), case=f"D: {value}", dimension="D", value=value,
+            nearest="L3", of_nearest=fraction, gflops=200.0, used_gflops=100.0 * fraction,
+            of_fma=0.8, used_of_fma=0.4 * fraction,
+        )
+        for value, direction, fraction in found
+    ]  # fmt: skip
+    return report(*rows)
+
+
+def test_a_sweep_shows_what_each_case_is_of_the_nearest_and_names_the_cliffs():
+    text = printed(swept())
+    assert "90% L3" in text
+    assert "80% / 36%" in text
+    assert text.count("cliff:") == 1
+    assert "cliff: D: 2, backward: 60% of the rate of L3" in text
+
+
+def test_a_sweep_is_plotted_as_rates_with_the_line_below_which_a_cliff_lies(tmp_path):
+    lines = database.records(swept())
+    panel = Figure().subplots()
+    plot.rates(panel, lines)
+    drawn = {line.get_label(): list(line.get_ydata()) for line in panel.lines}
+    assert drawn["backward"] == [80.0, 60.0]
+    assert drawn["backward: 1/1.5 of the nearest tuned shape"] == pytest.approx([200 / 3] * 2)
+    plot.draw(lines, tmp_path / "sweep.png")
+    assert (tmp_path / "sweep.png").read_bytes().startswith(b"\x89PNG\r\n")
 
 
 def test_json_holds_every_number(tmp_path):

@@ -199,17 +199,20 @@ def test_bench_passes_everything_on(monkeypatch, capsys):
     assert calls[0][0] == "adaptive_conv"
     assert calls[0][1]["preset"] == "quick"
     line = "bench some_op --preset p --against eager limit --batch 3 --threads 2 --repeats 4"
-    line += " --seconds 1.5 --backend reference --json a.json --plot a.png"
+    line += " --seconds 1.5 --backend reference --dtype bfloat16 float32 --json a.json"
+    line += " --csv a.csv --plot a.png"
     assert main(line.split()) == 1
     expected = {
         "preset": "p",
         "against": ("eager", "limit"),
         "backend": "reference",
+        "dtype": ("bfloat16", "float32"),
         "batch": 3,
         "threads": 2,
         "repeats": 4,
         "seconds": 1.5,
         "json": Path("a.json"),
+        "csv": Path("a.csv"),
         "plot": Path("a.png"),
     }
     assert calls[1] == ("some_op", expected)

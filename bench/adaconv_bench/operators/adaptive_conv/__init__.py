@@ -1,0 +1,17 @@
+"""Adaptive convolution: AdaGAN's layers, its whole generator, and any one shape."""
+
+from adaconv_bench.operators.adaptive_conv.cases import Layer, Network
+from adaconv_bench.operators.adaptive_conv.formulas import FORMULAS, Chosen, standing_in
+from adaconv_bench.operators.adaptive_conv.presets import PRESETS
+from adaconv_bench.operators.adaptive_conv.providers import PROVIDERS, YARDSTICK
+
+__all__ = [
+    "FORMULAS",
+    "PRESETS",
+    "PROVIDERS",
+    "YARDSTICK",
+    "Chosen",
+    "Layer",
+    "Network",
+    "standing_in",
+]
