@@ -18,6 +18,7 @@ CASES = [random_case(seed) for seed in range(60)] + [
     Case(batch=9, size=(32, 33), channels=1, outputs=1, features=2, options={"padding": 1}),
     Case(batch=1, size=(3, 9000), channels=1, outputs=1, features=1, options={"padding": 1}),
     Case(batch=40, size=(4, 4), channels=20, outputs=12, features=20, options={"padding": 1}),
+    Case(size=(4, 5), channels=9, outputs=40, features=128, options={"padding": 1}),
 ]
 
 
