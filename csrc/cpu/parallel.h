@@ -71,14 +71,16 @@ inline void prefer_huge_pages(void* memory, size_t bytes) {
 constexpr size_t kSpread = 2;
 inline void forbid(const char* from, size_t bytes) { __asan_poison_memory_region(from, bytes); }
 inline void permit(const char* from, size_t bytes) { __asan_unpoison_memory_region(from, bytes); }
-inline void require(bool holds) {
-  if (!holds) __builtin_trap();
+// The arena was made for fewer pieces.
+__attribute__((noinline)) inline void refuse(char* from, size_t bytes) {
+  void* here = __builtin_frame_address(0);
+  __asan_report_error(__builtin_return_address(0), here, here, from, 1, bytes);
 }
 #else
 constexpr size_t kSpread = 1;
 inline void forbid(const char*, size_t) {}
 inline void permit(const char*, size_t) {}
-inline void require(bool) {}
+inline void refuse(char*, size_t) {}
 #endif
 
 // Hands out consecutive pieces of memory that somebody else owns. A new arena of the same memory
@@ -92,7 +94,7 @@ class Arena {
     const size_t bytes = count * sizeof(T);
     char* piece = next_;
     next_ += kSpread * aligned(bytes);
-    require(next_ <= end_);  // or the arena was made too small
+    if (next_ > end_) refuse(piece, bytes);
     permit(piece, bytes);
     return reinterpret_cast<T*>(piece);
   }

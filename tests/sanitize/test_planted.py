@@ -14,7 +14,7 @@ REPORTS = {
     "read_past_allocation": "AddressSanitizer: heap-buffer-overflow",
     "write_past_piece": "AddressSanitizer: use-after-poison",
     "use_piece_of_another_task": "AddressSanitizer: use-after-poison",
-    "take_more_than_there_is": "AddressSanitizer: ILL",
+    "take_more_than_there_is": "AddressSanitizer: heap-buffer-overflow",
     "overflow_an_integer": "runtime error: signed integer overflow",
     "shift_too_far": "runtime error: shift exponent 40 is too large",
     "add_to_one_gradient": "ThreadSanitizer: data race",
