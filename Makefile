@@ -2,6 +2,7 @@
 # make test    the test suite
 # make lint    style and types
 # make bench-results    measure everything anew into bench/results: about half an hour on 2 cores
+# make sanitize    the tests of the native module under sanitizers: about ten minutes
 #
 # Each works on a clean clone with Python 3.10+ and a C++17 compiler. ADACONV_BUILD=none leaves the
 # native module out; ADACONV_CPU=avx2 forces an instruction set.
@@ -17,12 +18,20 @@ SOURCES := $(shell find adaconv bench/adaconv_bench csrc -name '*.py' -o -name '
 INSTALLED := $(VENV)/.installed-$(ADACONV_BUILD)
 DEMO := demo
 
-.PHONY: demo test lint format bench-results clean
+.PHONY: demo test lint sanitize format bench-results clean
 
 $(INSTALLED): pyproject.toml setup.py CMakeLists.txt constraints.txt $(SOURCES)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt '.[dev]'
 	rm -rf build *.egg-info $(VENV)/.installed-*
+	touch $@
+
+# The package once more, compiled with sanitizers: thread, or address,undefined.
+.sanitize/%/.installed: $(INSTALLED)
+	rm -rf $(@D)
+	ADACONV_BUILD=cpu ADACONV_SANITIZE=$* $(BIN)/pip install --quiet --disable-pip-version-check \
+	  --no-deps --target $(@D) .
+	rm -rf .sanitize/build *.egg-info
 	touch $@
 
 demo: $(INSTALLED)
@@ -60,10 +69,13 @@ bench-results: $(RESULTS)
 $(RESULTS): $(INSTALLED)
 	$(BENCH)
 
+sanitize: $(INSTALLED)
+	bash .ci/sanitize
+
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 	$(BIN)/clang-format -i $(filter %.cpp %.h,$(SOURCES))
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info $(DEMO) .*_cache .hypothesis .benchmarks
+	rm -rf $(VENV) .sanitize build dist *.egg-info $(DEMO) .*_cache .hypothesis .benchmarks

@@ -1,7 +1,8 @@
 """Builds the native module ``adaconv._C`` with CMake and ninja; the rest is in pyproject.toml.
 
 ``ADACONV_BUILD`` chooses what is built: ``cpu`` (the default) or ``none`` for a pure-Python wheel,
-which runs every operator through the reference.
+which runs every operator through the reference. ``ADACONV_SANITIZE`` names the sanitizers to build
+with, which ``make sanitize`` sets.
 """
 
 import os
@@ -32,6 +33,7 @@ class CMakeBuild(build_ext):
             f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
             f"-DPython_EXECUTABLE={sys.executable}",
             f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={target}",
+            f"-DADACONV_SANITIZE={sanitizers}",
         ]  # fmt: skip
         subprocess.run(configure, check=True)
         subprocess.run(["cmake", "--build", str(build)], check=True)
@@ -41,8 +43,11 @@ build = os.environ.get("ADACONV_BUILD", "cpu")
 if build not in BUILDS:
     raise SystemExit(f"ADACONV_BUILD must be one of {', '.join(BUILDS)}, got {build!r}")
 
+sanitizers = os.environ.get("ADACONV_SANITIZE", "")
+# Nothing that is compiled with sanitizers may be found by a build without.
+apart = {"build": {"build_base": f".sanitize/build/{sanitizers}"}} if sanitizers else {}
 native = {
     "ext_modules": [Extension("adaconv._C", sources=[])],
     "cmdclass": {"build_ext": CMakeBuild},
 }
-setup(**(native if build == "cpu" else {}))
+setup(options=apart, **(native if build == "cpu" else {}))

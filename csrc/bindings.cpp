@@ -9,6 +9,9 @@
 
 #include "adaptive_conv.h"
 #include "cpu/variants.h"
+#if defined(ADACONV_SANITIZE)
+#include "sanitize/planted.h"
+#endif
 
 namespace py = pybind11;
 
@@ -123,5 +126,10 @@ PYBIND11_MODULE(_C, module) {
   }
   module.def("variant", [] { return std::string(active_variant().name); });
   module.def("variants", &supported_variants);
+#if defined(ADACONV_SANITIZE)
+  module.attr("sanitizers") = ADACONV_SANITIZE;
+  module.def("planted_bugs", &planted_bugs);
+  module.def("plant", &plant);
+#endif
   active_variant();  // a wrong ADACONV_CPU fails the import, which reports it
 }

@@ -14,6 +14,9 @@
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
 
 namespace adaconv::ADACONV_VARIANT {
 
@@ -62,16 +65,42 @@ inline void prefer_huge_pages(void* memory, size_t bytes) {
 #endif
 }
 
-// Hands out consecutive pieces of memory that somebody else owns.
-struct Arena {
-  char* next;
+// To AddressSanitizer an arena is one allocation, so it is told which bytes are in use: the pieces.
+// Each is followed by as many bytes that nobody may touch, nor may anybody what is not taken.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr size_t kSpread = 2;
+inline void forbid(const char* from, size_t bytes) { __asan_poison_memory_region(from, bytes); }
+inline void permit(const char* from, size_t bytes) { __asan_unpoison_memory_region(from, bytes); }
+// The arena was made for fewer pieces.
+__attribute__((noinline)) inline void refuse(char* from, size_t bytes) {
+  void* here = __builtin_frame_address(0);
+  __asan_report_error(__builtin_return_address(0), here, here, from, 1, bytes);
+}
+#else
+constexpr size_t kSpread = 1;
+inline void forbid(const char*, size_t) {}
+inline void permit(const char*, size_t) {}
+inline void refuse(char*, size_t) {}
+#endif
+
+// Hands out consecutive pieces of memory that somebody else owns. A new arena of the same memory
+// ends the use of the pieces before.
+class Arena {
+ public:
+  Arena(char* memory, size_t bytes) : next_(memory), end_(memory + bytes) { forbid(memory, bytes); }
 
   template <class T>
   T* take(int64_t count) {
-    T* piece = reinterpret_cast<T*>(next);
-    next += aligned(count * sizeof(T));
-    return piece;
+    const size_t bytes = count * sizeof(T);
+    char* piece = next_;
+    next_ += kSpread * aligned(bytes);
+    if (next_ > end_) refuse(piece, bytes);
+    permit(piece, bytes);
+    return reinterpret_cast<T*>(piece);
   }
+
+ private:
+  char *next_, *end_;
 };
 
 // One arena of `bytes` for each thread, allocated before the parallel region so that failure can be
@@ -79,7 +108,7 @@ struct Arena {
 class Arenas {
  public:
   explicit Arenas(size_t bytes, int threads = max_threads())
-      : bytes_(aligned(bytes)),
+      : bytes_(kSpread * aligned(bytes)),
         memory_(static_cast<char*>(std::aligned_alloc(kAlignment, bytes_ * threads))) {
     if (memory_ == nullptr) throw std::bad_alloc();
     if (std::getenv("ADACONV_POISON") != nullptr) {
@@ -90,8 +119,8 @@ class Arenas {
   Arenas(const Arenas&) = delete;
   Arenas& operator=(const Arenas&) = delete;
 
-  Arena mine() const { return {memory_ + bytes_ * thread_number()}; }
-  Arena first() const { return {memory_}; }
+  Arena mine() const { return {memory_ + bytes_ * thread_number(), bytes_}; }
+  Arena first() const { return {memory_, bytes_}; }
 
  private:
   size_t bytes_;

@@ -28,6 +28,7 @@ CASES = [random_case(seed) for seed in range(60)] + [
     Case(batch=9, size=(16, 17), channels=2, outputs=2, options={"padding": 1, "upsample": 2}),
     Case(size=(3, 11), options={"padding": 2, "upsample": 4, "stride": (1, 3), "dilation": 2}),
     Case(size=(3, 5), options={"padding": (1, 3), "upsample": 2, "stride": 2, "dilation": (2, 1)}),
+    Case(size=(4, 5), channels=9, outputs=40, features=128, options={"padding": 1}),
 ]
 
 #: dtype, and the precision that float32 is to be multiplied in
