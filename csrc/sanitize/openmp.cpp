@@ -66,7 +66,7 @@ int team_size() { return me.team == nullptr ? 1 : me.team->size; }
 
 int threads_of_a_region() {
   const char* wanted = std::getenv("ADACONV_RACE_THREADS");
-  return wanted == nullptr ? 4 : std::max(1, std::atoi(wanted));
+  return wanted == nullptr ? 3 : std::max(1, std::atoi(wanted));
 }
 
 // Regions inside of regions have one thread, as they do by default in libgomp.
