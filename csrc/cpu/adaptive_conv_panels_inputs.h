@@ -1,0 +1,212 @@
+// The gradients of x and d by panels of bf16 pairs.
+#pragma once
+
+#include "adaptive_conv_panels_band.h"
+
+#if ADACONV_PANELS
+
+namespace adaconv::ADACONV_VARIANT::panels {
+
+// For one weight and a block of 32 features k, given R[k][p]:
+//   gd[k][p] += x[p] R[k][p],  gx[p] += sum_k R[k][p] d[k][p]
+inline void apply_gradients(const Result& R, const float* x, const float* d, float* gd, float* gx) {
+  const V<float> x0 = load(x), x1 = load(x + 16);
+  V<float> total[2][2] = {};
+  ADACONV_UNROLL for (int i = 0; i < 2; ++i) {
+    _Pragma("GCC unroll 4") for (int r = 0; r < 16; ++r, d += kPixels, gd += kPixels) {
+      const V<float> r0 = load(R.of[i][0][r]), r1 = load(R.of[i][1][r]);
+      store(gd, load(gd) + x0 * r0);
+      store(gd + 16, load(gd + 16) + x1 * r1);
+      total[i][0] += r0 * load(d);
+      total[i][1] += r1 * load(d + 16);
+    }
+  }
+  store(gx, load(gx) + (total[0][0] + total[1][0]));
+  store(gx + 16, load(gx + 16) + (total[0][1] + total[1][1]));
+}
+template <class S, int kTerms>
+struct InputGradients : Band<S, kTerms> {
+  using Base = Band<S, kTerms>;
+  using typename Base::Bits;
+  using Base::call, Base::plan, Base::features, Base::outputs, Base::out_blocks;
+  using Base::block_rows, Base::gy_of, Base::pairs_at, Base::kPanel;
+  using Base::d, Base::gd, Base::gx, Base::gy_pairs, Base::gy_slope;
+
+  static constexpr int kMasked = 4;  // weights whose gradients are masked before they are used
+
+  // Weights whose P is packed at once: as many as leave room in the second cache.
+  int row_block(int count) const {
+    constexpr int64_t kCacheBytes = 512 * 1024;
+    const int64_t row_bytes = features / 32 * out_blocks * kPanel * sizeof(Words);
+    return static_cast<int>(clamp<int64_t>(kCacheBytes / row_bytes, 1, count));
+  }
+
+  static size_t input_scratch_bytes(const AdaptiveConvShape& s) {
+    constexpr int64_t kCacheBytes = 512 * 1024;
+    const int64_t out_blocks = blocks(s.group_out(), 32), features = round_up(s.features, 32);
+    const int64_t row_words = features / 32 * out_blocks * kPanel;
+    return kSegmentTiles * block_rows(s) * kPixels * sizeof(float) +
+           min<int64_t>(row_words * block_rows(s) * sizeof(Words),
+                        kCacheBytes + row_words * sizeof(Words)) +
+           (block_rows(s) + kMasked) * out_blocks * kPanel * sizeof(Words) +
+           block_rows(s) * sizeof(int32_t) + 2 * sizeof(Result) + 8 * kAlignment;
+  }
+
+  // P of one weight: [block of features][block of outputs][term][half of the features].
+  void pack_weights(int64_t group, int64_t row, Words* to) const {
+    const AdaptiveConvShape& s = call.shape;
+    const S* P = call.P + (group * s.group_out() * s.rows() + row) * s.features;
+    const int64_t step = s.rows() * s.features;
+    const auto of = [&](int64_t o, int64_t k) {
+      return o < s.group_out() ? load_some(P + o * step + k, s.features - k) : V<float>{};
+    };
+    for (int64_t k = 0; k < features; k += 32) {
+      for (int64_t first = 0; first < s.group_out(); first += 32, to += kPanel) {
+        for (int i = 0; i < 16; ++i) {
+          const int64_t o = first + 2 * i;
+          split<kTerms>(of(o, k), of(o + 1, k), to, i);
+          split<kTerms>(of(o, k + 16), of(o + 1, k + 16), to + 1, i);
+        }
+        for (int i = 0; i < kPanel; ++i) transpose(to[i]);
+      }
+    }
+  }
+
+  // q of one weight: [block of outputs][term] pairs of outputs.
+  void pack_bias(int64_t group, int64_t row, Words* to) const {
+    const AdaptiveConvShape& s = call.shape;
+    const auto of = [&](int64_t o) {
+      const bool there = call.q != nullptr && o < s.group_out();
+      return broadcast(there ? call.q[(group * s.group_out() + o) * s.rows() + row] : 0.f);
+    };
+    for (int64_t pair = 0; pair < out_blocks * 16; ++pair) {
+      split<kTerms>(of(2 * pair), of(2 * pair + 1), to + pair / 16 * kPanel, pair % 16);
+    }
+  }
+
+  // The gradient that reaches one weight of every output, before the weight's activation; and
+  // gx[p] = sum_o of it times q[o].
+  template <bool kLeaky>
+  void mask(const Bits& signs, int64_t tile, int64_t group, int64_t row, const Words* q, Words* to,
+            float* gx_row) const {
+    const uint8_t* bits = signs.at(tile, group, 0, row);
+    const int64_t step = signs.pair_step();
+    const Words* from = gy_pairs + pairs_at(tile, group);
+    const Words* slope = kLeaky ? gy_slope + pairs_at(tile, group) : nullptr;
+    __m512 total[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
+    for (int64_t left = blocks(outputs, 2); left > 0; left -= 16) {
+      const int pairs = static_cast<int>(min<int64_t>(left, 16));
+      for (int i = 0; i < pairs; ++i, bits += step) {
+        ADACONV_UNROLL for (int j = 0; j < 2; ++j) {
+          const uint32_t word = load_word(bits + 4 * j);
+          __m512i v[kTerms];
+          ADACONV_UNROLL for (int term = 0; term < kTerms; ++term) {
+            v[term] = _mm512_maskz_loadu_epi16(word, from[2 * term + j].row[i]);
+            if (kLeaky) {
+              v[term] = _mm512_mask_loadu_epi16(v[term], ~word, slope[2 * term + j].row[i]);
+            }
+            _mm512_store_si512(to[2 * term + j].row[i], v[term]);
+          }
+          ADACONV_UNROLL for (int n = 0; n < Path<kTerms>::kSteps; ++n) {
+            const __m512i q_row = _mm512_load_si512(q[2 * Path<kTerms>::right[n]].row[i]);
+            total[j] =
+                _mm512_dpbf16_ps(total[j], (__m512bh)v[Path<kTerms>::left[n]], (__m512bh)q_row);
+          }
+        }
+      }
+      from += kPanel, to += kPanel, q += kPanel;
+      if (kLeaky) slope += kPanel;
+    }
+    _mm512_storeu_ps(gx_row, total[0]);
+    _mm512_storeu_ps(gx_row + 16, total[1]);
+  }
+
+  // Adds the part of gd, and the gradients of the patches, that come from one block of channels.
+  void differentiate_inputs(const Bits& signs, const Segment& segment, int64_t group,
+                            int64_t channel, int64_t channels, Arena arena) const {
+    const AdaptiveConvShape& s = call.shape;
+    int32_t* rows = arena.take<int32_t>(block_rows(s));
+    const int count = list_rows(s, segment, channel, channels, rows);
+    if (count == 0) return;
+    const int64_t q_words = out_blocks * kPanel, P_words = features / 32 * q_words;
+    const int block = row_block(count);
+    float* x = arena.take<float>(segment.tiles * count * kPixels);
+    Words* P = arena.take<Words>(block * P_words);
+    Words* q = arena.take<Words>(block * q_words);
+    Words* masked = arena.take<Words>(kMasked * q_words);
+    Result* R = arena.take<Result>(2);
+    std::memset(masked, 0, kMasked * q_words * sizeof(Words));
+    for (int tile = 0; tile < segment.tiles; ++tile) {
+      gather_patches<kPixels>(s, plan, segment.first_tile + tile, call.x,
+                              group * s.group_in() + channel, channels, segment.taps,
+                              segment.tap_count, x + tile * count * kPixels);
+    }
+    const TileScope scope;
+    for (int begin = 0; begin < count; begin += block) {
+      const int end = min(begin + block, count);
+      for (int i = begin; i < end; ++i) {
+        pack_weights(group, rows[i], P + (i - begin) * P_words);
+        pack_bias(group, rows[i], q + (i - begin) * q_words);
+      }
+      for (int t = 0; t < segment.tiles; ++t) {
+        const int64_t tile = segment.first_tile + t;
+        for (int i = begin; i < end; i += kMasked) {
+          const int some = min(end - i, kMasked);
+          float* gx_rows = gx + (tile * block_rows(s) + i) * kPixels;
+          for (int n = 0; n < some; ++n) {
+            const Words* q_row = q + (i - begin + n) * q_words;
+            Words* to = masked + n * q_words;
+            float* gx_row = gx_rows + n * kPixels;
+            if (gy_slope == nullptr) {
+              mask<false>(signs, tile, group, rows[i + n], q_row, to, gx_row);
+            } else {
+              mask<true>(signs, tile, group, rows[i + n], q_row, to, gx_row);
+            }
+          }
+          for (int64_t k = 0; k < features; k += 32) {
+            const Words* P_block = P + (i - begin) * P_words + k / 32 * q_words;
+            const int64_t at = (tile * features + k) * kPixels;
+            const auto differentiate = [&](int64_t n) {
+              multiply<kTerms>(P_block + n * P_words, kPanel, masked + n * q_words, kPanel,
+                               out_blocks, nullptr, R[n % 2]);
+            };
+            const auto use = [&](int64_t n) {
+              apply_gradients(R[n % 2], x + (t * count + i + n) * kPixels, d + at, gd + at,
+                              gx_rows + n * kPixels);
+            };
+            one_ahead(some, differentiate, use);
+          }
+        }
+      }
+    }
+  }
+
+  void inputs(const Bits& signs, const Part& part, const Arenas& arenas) const {
+    const AdaptiveConvShape& s = call.shape;
+    const int64_t end = part.channel + part.channels;
+    for (int64_t group = part.first_group; group < part.first_group + part.groups; ++group) {
+      for (int64_t channel = part.channel; channel < end; channel += channel_block(s)) {
+        const int64_t channels = min(channel_block(s), end - channel);
+#pragma omp parallel for schedule(dynamic) if (worth_threads(s))
+        for (int i = 0; i < plan.segment_count; ++i) {
+          differentiate_inputs(signs, plan.segments[i], group, channel, channels, arenas.mine());
+        }
+#pragma omp parallel for if (worth_threads(s))
+        for (int64_t c = 0; c < channels; ++c) {
+          for (int i = 0; i < plan.segment_count; ++i) {
+            const Segment& segment = plan.segments[i];
+            for (int t = segment.first_tile; t < segment.first_tile + segment.tiles; ++t) {
+              scatter_add_patches<kPixels>(
+                  s, plan, t, call.gx, group * s.group_in() + channel + c, segment.taps,
+                  segment.tap_count, gx + (t * block_rows(s) + c * segment.tap_count) * kPixels);
+            }
+          }
+        }
+      }
+    }
+  }
+};
+
+}  // namespace adaconv::ADACONV_VARIANT::panels
+
+#endif
