@@ -168,8 +168,8 @@ void input_gradients(const T* P, const T* masked, int64_t channels, const T* x, 
   }
 }
 
-// gP[rows[i]][k] += sum_p g[i][p] d[p][k] for a block of weights i and the first `columns` of kVectors vectors
-// of features k.
+// gP[rows[i]][k] += sum_p g[i][p] d[p][k] for a block of weights i and the first `columns` of
+// kVectors vectors of features k.
 template <class T, int kRows, int kVectors>
 void weight_gradients(const T* g, const T* d, int64_t pixels, const int32_t* rows,
                       int64_t features, int64_t columns, T* gP) {

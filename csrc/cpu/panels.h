@@ -67,8 +67,8 @@ inline void transpose(Words& words) {
   ADACONV_UNROLL for (int i = 0; i < 16; ++i) _mm512_store_si512(words.row[i], rows[i]);
 }
 
-// C[i][j] = init[i] + sum over blocks, and over pairs of terms, of A[block][term][i] B[block][term][j]
-// for i, j in 0, 1; the steps between blocks are counted in Words.
+// C[i][j] = start[i] + the sum over blocks and pairs of terms of A[block][term][i] B[block][term][j],
+// for i, j in 0, 1. Steps between blocks are counted in Words.
 struct Result {
   alignas(64) float of[2][2][16][16];
 };
