@@ -63,8 +63,10 @@ def allocate_outputs(
         device=x.device,
         memory_format=torch.channels_last if last else torch.contiguous_format,
     )
-    sizes = _sign_sizes(n, oh, ow, P, groups) if save_signs and n * oh * ow > 0 else {0: -1}
-    return y, torch.empty(max(sizes.values()) + 1, dtype=torch.uint8, device=x.device)
+    size = 0
+    if save_signs and n * oh * ow > 0:
+        size = max(_sign_sizes(n, oh, ow, P, groups).values()) + 1
+    return y, torch.empty(size, dtype=torch.uint8, device=x.device)
 
 
 def _sign_sizes(n: int, oh: int, ow: int, P: Tensor, groups: int) -> dict[int, int]:
@@ -96,11 +98,11 @@ def allocate_gradients(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return zeros for the gradients of x, d, P and q; those that are not wanted are empty."""
 
-    def zeros(like: Tensor, want: bool) -> Tensor:
-        return torch.zeros_like(like, dtype=dtype) if want else like.new_empty(0, dtype=dtype)
+    def zeros_like(tensor: Tensor, want: bool) -> Tensor:
+        return torch.zeros_like(tensor, dtype=dtype) if want else tensor.new_empty(0, dtype=dtype)
 
-    q = P[..., 0].contiguous()
-    return zeros(x, wanted[0]), zeros(d, wanted[1]), zeros(P, wanted[2]), zeros(q, wanted[3])
+    q = P.new_zeros(P.shape[:4] if wanted[3] else 0, dtype=dtype)
+    return zeros_like(x, wanted[0]), zeros_like(d, wanted[1]), zeros_like(P, wanted[2]), q
 
 
 def _shape(x, d, P, stride, padding, dilation, groups, negative_slope, upsample):
