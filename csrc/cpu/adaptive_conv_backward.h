@@ -124,11 +124,7 @@ struct Band {
     if (count == 0) return;
     T* x = arena.take<T>(segment.tiles * count * kTile<T>);
     T* masked = arena.take<T>(outputs * kTile<T>);
-    for (int tile = 0; tile < segment.tiles; ++tile) {
-      gather_patches<kTile<T>>(s, plan, segment.first_tile + tile, call.x,
-                               group * s.group_in() + channel, channels, segment.taps,
-                               segment.tap_count, x + tile * count * kTile<T>);
-    }
+    gather_segment<kTile<T>>(s, plan, segment, call.x, group * s.group_in() + channel, channels, x);
     // A tile's d and gd stay in the first cache for as many weights as the second holds P of.
     constexpr int64_t kCacheBytes = 512 * 1024;
     const int64_t row_bytes = features_up * outputs * sizeof(T);
@@ -166,14 +162,8 @@ struct Band {
         }
 #pragma omp parallel for if (worth_threads(s))
         for (int64_t c = 0; c < channels; ++c) {
-          for (int i = 0; i < plan.segment_count; ++i) {
-            const Segment& segment = plan.segments[i];
-            for (int t = segment.first_tile; t < segment.first_tile + segment.tiles; ++t) {
-              scatter_add_patches<kTile<T>>(
-                  s, plan, t, call.gx, group * s.group_in() + channel + c, segment.taps,
-                  segment.tap_count, gx + (t * block_rows(s) + c * segment.tap_count) * kTile<T>);
-            }
-          }
+          scatter_add_band<kTile<T>>(s, plan, call.gx, group * s.group_in() + channel + c, c, gx,
+                                     block_rows(s));
         }
       }
     }
@@ -220,11 +210,8 @@ struct Band {
     if (count == 0) return;
     T* x = arena.take<T>(segment.tiles * count * kTile<T>);
     T* g = arena.take<T>(count * kSegmentPixels<T>);
-    for (int t = 0; t < segment.tiles; ++t) {
-      gather_patches<kTile<T>>(s, plan, segment.first_tile + t, call.x,
-                               some.group * s.group_in() + some.channel, some.channels,
-                               segment.taps, segment.tap_count, x + t * count * kTile<T>);
-    }
+    gather_segment<kTile<T>>(s, plan, segment, call.x, some.group * s.group_in() + some.channel,
+                             some.channels, x);
     const int64_t first_row = some.channel * s.taps();
     const auto factors = s.negative_slope == 0 ? &Band::weight_gradient_factors<false>
                                                : &Band::weight_gradient_factors<true>;

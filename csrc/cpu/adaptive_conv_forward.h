@@ -109,11 +109,8 @@ struct ForwardTask {
     const int rows = list_rows(s, segment, channel, count, scratch.rows);
     if (rows == 0) return;
     const int blocks = (rows + kRowBlock - 1) / kRowBlock;
-    for (int tile = 0; tile < segment.tiles; ++tile) {
-      gather_patches<kTile<T>>(s, plan, segment.first_tile + tile, call.x,
-                               group * s.group_in() + channel, count, segment.taps,
-                               segment.tap_count, scratch.x + tile * rows * kTile<T>);
-    }
+    gather_segment<kTile<T>>(s, plan, segment, call.x, group * s.group_in() + channel, count,
+                             scratch.x);
     for (int64_t o = first_out; o < last_out; ++o) {
       const T* P = call.P + o * s.rows() * s.features;
       const T* q = call.q == nullptr ? nullptr : call.q + o * s.rows();

@@ -18,6 +18,7 @@ ADACONV_INLINE uint32_t load_word(const uint8_t* from) {
   std::memcpy(&word, from, sizeof(word));
   return word;
 }
+
 // What the passes over one band share.
 template <class S, int kTerms>
 struct Band {

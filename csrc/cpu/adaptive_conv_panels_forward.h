@@ -189,11 +189,8 @@ struct ForwardTask {
     const AdaptiveConvShape& s = call.shape;
     const int rows = list_rows(s, segment, channel, count, scratch.rows);
     const float slope = static_cast<float>(s.negative_slope);
-    for (int tile = 0; tile < segment.tiles && rows > 0; ++tile) {
-      gather_patches<kPixels>(s, plan, segment.first_tile + tile, call.x,
-                              group * s.group_in() + channel, count, segment.taps,
-                              segment.tap_count, scratch.x + tile * rows * kPixels);
-    }
+    gather_segment<kPixels>(s, plan, segment, call.x, group * s.group_in() + channel, count,
+                            scratch.x);
     for (int64_t pair = 0; pair < pairs(); ++pair) {
       for (int begin = 0; begin < rows; begin += 16) {
         const int32_t* row = scratch.rows + begin;

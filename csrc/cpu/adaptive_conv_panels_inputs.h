@@ -136,11 +136,7 @@ struct InputGradients : Band<S, kTerms> {
     Words* masked = arena.take<Words>(kMasked * q_words);
     Result* R = arena.take<Result>(2);
     std::memset(masked, 0, kMasked * q_words * sizeof(Words));
-    for (int tile = 0; tile < segment.tiles; ++tile) {
-      gather_patches<kPixels>(s, plan, segment.first_tile + tile, call.x,
-                              group * s.group_in() + channel, channels, segment.taps,
-                              segment.tap_count, x + tile * count * kPixels);
-    }
+    gather_segment<kPixels>(s, plan, segment, call.x, group * s.group_in() + channel, channels, x);
     const TileScope scope;
     for (int begin = 0; begin < count; begin += block) {
       const int end = min(begin + block, count);
@@ -193,14 +189,8 @@ struct InputGradients : Band<S, kTerms> {
         }
 #pragma omp parallel for if (worth_threads(s))
         for (int64_t c = 0; c < channels; ++c) {
-          for (int i = 0; i < plan.segment_count; ++i) {
-            const Segment& segment = plan.segments[i];
-            for (int t = segment.first_tile; t < segment.first_tile + segment.tiles; ++t) {
-              scatter_add_patches<kPixels>(
-                  s, plan, t, call.gx, group * s.group_in() + channel + c, segment.taps,
-                  segment.tap_count, gx + (t * block_rows(s) + c * segment.tap_count) * kPixels);
-            }
-          }
+          scatter_add_band<kPixels>(s, plan, call.gx, group * s.group_in() + channel + c, c, gx,
+                                  block_rows(s));
         }
       }
     }

@@ -85,11 +85,7 @@ struct WeightGradients : Band<S, kTerms> {
     float* x = arena.take<float>(segment.tiles * count * kPixels);
     Words* g = arena.take<Words>(segment.tiles * kPanel);
     Result* G = arena.take<Result>(2);
-    for (int t = 0; t < segment.tiles; ++t) {
-      gather_patches<kPixels>(s, plan, segment.first_tile + t, call.x,
-                              group * s.group_in() + channel, channels, segment.taps,
-                              segment.tap_count, x + t * count * kPixels);
-    }
+    gather_segment<kPixels>(s, plan, segment, call.x, group * s.group_in() + channel, channels, x);
     const int64_t d_step = features / 32 * kPanel;
     const TileScope scope;
     for (int64_t pair = first_pair; pair < last_pair; ++pair) {

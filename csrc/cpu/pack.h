@@ -221,4 +221,29 @@ void scatter_add_patches(const AdaptiveConvShape& s, const Plan& plan, int tile,
   }
 }
 
+// The patches of a segment's tiles, one tile after the other.
+template <int kPixels, class T, class S>
+void gather_segment(const AdaptiveConvShape& s, const Plan& plan, const Segment& segment,
+                    const Strided<const S>& x, int64_t channel, int64_t channels, T* packed) {
+  const int64_t step = channels * segment.tap_count * kPixels;
+  for (int t = 0; t < segment.tiles; ++t) {
+    gather_patches<kPixels>(s, plan, segment.first_tile + t, x, channel, channels, segment.taps,
+                            segment.tap_count, packed + t * step);
+  }
+}
+
+// Adds one channel's gradients of the patches of a whole band: packed[tile * tile_step + c *
+// tap_count + i][lane], for the c-th of the channels that are packed together.
+template <int kPixels, class T>
+void scatter_add_band(const AdaptiveConvShape& s, const Plan& plan, const Strided<T>& gx,
+                      int64_t channel, int64_t c, const T* packed, int64_t tile_step) {
+  for (int i = 0; i < plan.segment_count; ++i) {
+    const Segment& segment = plan.segments[i];
+    for (int t = segment.first_tile; t < segment.first_tile + segment.tiles; ++t) {
+      scatter_add_patches<kPixels>(s, plan, t, gx, channel, segment.taps, segment.tap_count,
+                                   packed + (t * tile_step + c * segment.tap_count) * kPixels);
+    }
+  }
+}
+
 }  // namespace adaconv::ADACONV_VARIANT
