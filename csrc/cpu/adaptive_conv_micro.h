@@ -75,16 +75,22 @@ ADACONV_INLINE void regress(const T* P, const T* q, const int32_t* rows, int64_t
 
 // The signs of weights, for row rows[i] at its distance from first_row.
 template <class T, int kRows>
-void sign_weights(const T* P, const T* q, const int32_t* rows, int64_t features, const T* d,
-                  int64_t first_row, uint8_t* signs) {
-  V<T> w[kRows][kTileVectors];
-  regress<T, kRows>(P, q, rows, features, d, w);
+ADACONV_INLINE void store_signs(const V<T> (&w)[kRows][kTileVectors], const int32_t* rows,
+                                int64_t first_row, uint8_t* signs) {
   ADACONV_UNROLL for (int i = 0; i < kRows; ++i) {
     uint8_t* to = signs + (rows[i] - first_row) * kSignBytes<T>;
     ADACONV_UNROLL for (int j = 0; j < kTileVectors; ++j) {
       store_bits<T>(to + j * sizeof(SignWord<T>), positive(w[i][j]));
     }
   }
+}
+
+template <class T, int kRows>
+void sign_weights(const T* P, const T* q, const int32_t* rows, int64_t features, const T* d,
+                  int64_t first_row, uint8_t* signs) {
+  V<T> w[kRows][kTileVectors];
+  regress<T, kRows>(P, q, rows, features, d, w);
+  store_signs<T, kRows>(w, rows, first_row, signs);
 }
 
 // Weights as above, and their use:
@@ -94,13 +100,7 @@ void regress_and_apply(const T* P, const T* q, const int32_t* rows, int64_t feat
                        const T* x, T slope, T* y, uint8_t* signs) {
   V<T> w[kRows][kTileVectors];
   regress<T, kRows>(P, q, rows, features, d, w);
-  if (signs != nullptr) {
-    ADACONV_UNROLL for (int i = 0; i < kRows; ++i) {
-      ADACONV_UNROLL for (int j = 0; j < kTileVectors; ++j) {
-        store_bits<T>(signs + rows[i] * kSignBytes<T> + j * sizeof(SignWord<T>), positive(w[i][j]));
-      }
-    }
-  }
+  if (signs != nullptr) store_signs<T, kRows>(w, rows, 0, signs);
   if (slope == 0) {
     ADACONV_UNROLL for (int i = 0; i < kRows; ++i) {
       ADACONV_UNROLL for (int j = 0; j < kTileVectors; ++j) w[i][j] = relu<T>(w[i][j]);

@@ -34,22 +34,22 @@ struct InputGradients : Band<S, kTerms> {
 
   static constexpr int kMasked = 4;  // weights whose gradients are masked before they are used
 
+  // Of one weight of all outputs: Words of q, and of P.
+  static int64_t q_words(const AdaptiveConvShape& s) { return blocks(s.group_out(), 32) * kPanel; }
+  static int64_t P_words(const AdaptiveConvShape& s) { return blocks(s.features, 32) * q_words(s); }
+
   // Weights whose P is packed at once: as many as leave room in the second cache.
-  int row_block(int count) const {
+  static int row_block(const AdaptiveConvShape& s, int64_t count) {
     constexpr int64_t kCacheBytes = 512 * 1024;
-    const int64_t row_bytes = features / 32 * out_blocks * kPanel * sizeof(Words);
+    const int64_t row_bytes = P_words(s) * sizeof(Words);
     return static_cast<int>(clamp<int64_t>(kCacheBytes / row_bytes, 1, count));
   }
 
   static size_t input_scratch_bytes(const AdaptiveConvShape& s) {
-    constexpr int64_t kCacheBytes = 512 * 1024;
-    const int64_t out_blocks = blocks(s.group_out(), 32), features = round_up(s.features, 32);
-    const int64_t row_words = features / 32 * out_blocks * kPanel;
-    return kSegmentTiles * block_rows(s) * kPixels * sizeof(float) +
-           min<int64_t>(row_words * block_rows(s) * sizeof(Words),
-                        kCacheBytes + row_words * sizeof(Words)) +
-           (block_rows(s) + kMasked) * out_blocks * kPanel * sizeof(Words) +
-           block_rows(s) * sizeof(int32_t) + 2 * sizeof(Result) + 8 * kAlignment;
+    const int64_t rows = block_rows(s), block = row_block(s, rows);
+    return rows * (kSegmentTiles * kPixels * sizeof(float) + sizeof(int32_t)) +
+           (block * (P_words(s) + q_words(s)) + kMasked * q_words(s)) * sizeof(Words) +
+           2 * sizeof(Result) + 8 * kAlignment;
   }
 
   // P of one weight: [block of features][block of outputs][term][half of the features].
@@ -128,8 +128,8 @@ struct InputGradients : Band<S, kTerms> {
     int32_t* rows = arena.take<int32_t>(block_rows(s));
     const int count = list_rows(s, segment, channel, channels, rows);
     if (count == 0) return;
-    const int64_t q_words = out_blocks * kPanel, P_words = features / 32 * q_words;
-    const int block = row_block(count);
+    const int64_t q_words = this->q_words(s), P_words = this->P_words(s);
+    const int block = row_block(s, count);
     float* x = arena.take<float>(segment.tiles * count * kPixels);
     Words* P = arena.take<Words>(block * P_words);
     Words* q = arena.take<Words>(block * q_words);
