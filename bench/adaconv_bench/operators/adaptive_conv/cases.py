@@ -118,9 +118,7 @@ class Layer:
         def whole(limit: int, *shape: int) -> Tensor:
             return torch.randint(-limit, limit + 1, shape, generator=rng).to(dtype)
 
-        def real(*shape: int) -> Tensor:
-            return torch.randn(shape, generator=rng).to(values).to(dtype)
-
+        real = functools.partial(_normal, rng, values, dtype)
         draw = functools.partial(whole, 2) if integers else real
         filters = (self.out_channels, self.channels, self.kernel, self.kernel)
         x = draw(batch, self.channels, *self.picture)
@@ -180,9 +178,7 @@ class Block:
         if integers:
             raise ValueError("a block has no problem in integers")
         layer, rng = self.layer, torch.Generator().manual_seed(0)
-
-        def real(*shape: int) -> Tensor:
-            return torch.randn(shape, generator=rng).to(values).to(dtype)
+        real = functools.partial(_normal, rng, values, dtype)
 
         block = AdaConvBlock(
             layer.channels, layer.out_channels, layer.kernel, stride=layer.stride,
@@ -240,11 +236,15 @@ class Network:
         gan = _initialised(self.model, self.image_size, self.width)
         rng = torch.Generator().manual_seed(0)
         latent = gan.latent(batch, generator=rng).to(values).to(dtype)
-        shape = (batch, 3, self.image_size, self.image_size)
-        cotangent = torch.randn(shape, generator=rng).to(values).to(dtype)
+        cotangent = _normal(rng, values, dtype, batch, 3, self.image_size, self.image_size)
         generator = copy.deepcopy(gan.generator).to(values).to(dtype).train()
         leaves = {"latent": latent.requires_grad_(), **dict(generator.named_parameters())}
         return Problem(lambda: generator(latent), leaves, cotangent)
+
+
+def _normal(rng: torch.Generator, values: torch.dtype, dtype: torch.dtype, *shape: int) -> Tensor:
+    """Draw numbers that ``values`` can represent, in ``dtype``."""
+    return torch.randn(shape, generator=rng).to(values).to(dtype)
 
 
 @functools.cache
