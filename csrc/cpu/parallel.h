@@ -52,8 +52,7 @@ constexpr size_t aligned(size_t bytes) {
   return (bytes + kAlignment - 1) / kAlignment * kAlignment;
 }
 
-// Asks for large pages: sign bits are written once, and faulting them in page by page costs as
-// much.
+// Asks for large pages: memory that is used once costs more to fault in page by page than to use.
 inline void prefer_huge_pages(void* memory, size_t bytes) {
 #if defined(MADV_HUGEPAGE)
   constexpr uintptr_t kPage = 4096;
@@ -111,6 +110,7 @@ class Arenas {
       : bytes_(kSpread * aligned(bytes)),
         memory_(static_cast<char*>(std::aligned_alloc(kAlignment, bytes_ * threads))) {
     if (memory_ == nullptr) throw std::bad_alloc();
+    prefer_huge_pages(memory_, bytes_ * threads);
     if (std::getenv("ADACONV_POISON") != nullptr) {
       std::memset(memory_, 0xff, bytes_ * threads);  // NaN, so that a test sees what reads it
     }
