@@ -110,7 +110,6 @@ class Arenas {
       : bytes_(kSpread * aligned(bytes)),
         memory_(static_cast<char*>(std::aligned_alloc(kAlignment, bytes_ * threads))) {
     if (memory_ == nullptr) throw std::bad_alloc();
-    prefer_huge_pages(memory_, bytes_ * threads);
     if (std::getenv("ADACONV_POISON") != nullptr) {
       std::memset(memory_, 0xff, bytes_ * threads);  // NaN, so that a test sees what reads it
     }
