@@ -96,13 +96,17 @@ def _sign_sizes(n: int, oh: int, ow: int, P: Tensor, groups: int) -> dict[int, i
 def allocate_gradients(
     x: Tensor, d: Tensor, P: Tensor, wanted: Sequence[bool], dtype: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return zeros for the gradients of x, d, P and q; those that are not wanted are empty."""
+    """Return tensors for the gradients of x, d, P and q; those that are not wanted are empty.
+
+    The kernel adds to that of x, which is zeros, and writes the others.
+    """
 
     def zeros_like(tensor: Tensor, want: bool) -> Tensor:
         return torch.zeros_like(tensor, dtype=dtype) if want else tensor.new_empty(0, dtype=dtype)
 
-    q = P.new_zeros(P.shape[:4] if wanted[3] else 0, dtype=dtype)
-    return zeros_like(x, wanted[0]), zeros_like(d, wanted[1]), zeros_like(P, wanted[2]), q
+    gP = P.new_empty(P.shape if wanted[2] else 0, dtype=dtype)
+    gq = P.new_empty(P.shape[:4] if wanted[3] else 0, dtype=dtype)
+    return zeros_like(x, wanted[0]), zeros_like(d, wanted[1]), gP, gq
 
 
 def _shape(x, d, P, stride, padding, dilation, groups, negative_slope, upsample):
@@ -171,8 +175,11 @@ def backward(
     P, q = P.contiguous(), None if q is None else q.contiguous()
     inputs, weights = wanted[0] or wanted[1], wanted[2] or wanted[3]
     gradients = allocate_gradients(x, d, P, (inputs, inputs, weights, weights), _sums_of(kernel))
-    if gy.numel() > 0:
-        gx, gd, gP, gq = gradients
+    gx, gd, gP, gq = gradients
+    if gy.numel() == 0:
+        gP.zero_()
+        gq.zero_()
+    else:
         _native("backward", kernel)(
             _shape(x, d, P, stride, padding, dilation, groups, negative_slope, upsample),
             int(signs[-1]) if signs.numel() > 0 else _terms(),

@@ -8,73 +8,50 @@
 //
 // One product gives both input gradients, a second one the weights'. Every value has one owner and
 // a fixed order of summation: no atomics, and no buffer grows with the number of threads times a
-// tensor.
+// tensor. The bits of the result depend on the shape and the number of threads alone.
 #pragma once
 
-#include "adaptive_conv_signs.h"
+#include "adaptive_conv_band.h"
 
 namespace adaconv::ADACONV_VARIANT {
 
-constexpr int64_t round_up(int64_t value, int64_t multiple) {
-  return (value + multiple - 1) / multiple * multiple;
-}
-
-// What the passes over one band share. Arrays of pixels are packed by tiles.
+// One band and the passes over it.
 template <class T>
-struct Band {
-  const AdaptiveConvBackward<T>& call;
-  const Plan& plan;
+struct Band : PackedBand<T, kTile<T>, kFeatureBlock> {
+  using Base = PackedBand<T, kTile<T>, kFeatureBlock>;
+  using Base::block_rows, Base::gy_of, Base::d_of, Base::gd_of, Base::gx_of;
+  using Base::call, Base::plan, Base::features, Base::slots;
 
-  int64_t features_up;  // features, rounded up to whole blocks
-  int64_t columns;      // features, rounded up to whole vectors
-  T *gy, *d, *gd;       // [tile][channel or feature][lane]
-  T* transposed_d;      // [panel of features][pixel][feature], see panel_of
-  T* P;                 // [weight in the block of channels][feature block][output][feature]
-  T* gx;                // [tile][weight in the block of channels][lane]
+  int64_t columns;  // features, rounded up to whole vectors
+  T* transposed_d;  // [panel of features][pixel][feature], see panel_of
+  T* P;             // [slot][weight in the block of channels][feature block][output][feature]
 
-  static int64_t block_rows(const AdaptiveConvShape& s) { return channel_block(s) * s.taps(); }
-
-  static size_t bytes(const AdaptiveConvShape& s, int64_t tiles) {
-    const int64_t features = round_up(s.features, kFeatureBlock);
+  static size_t bytes(const AdaptiveConvShape& s, int64_t band_tiles) {
     const int64_t columns = round_up(s.features, kLanes<T>);
-    const int64_t a_pixel = s.out_channels + 2 * features + columns + block_rows(s);
-    return (tiles * kTile<T> * a_pixel + block_rows(s) * features * s.group_out()) * sizeof(T) +
-           8 * kAlignment;
+    const Slots slots = Base::slots_of(s, band_tiles);
+    const int64_t P_values =
+        slots.count * slots.rows(s) * round_up(s.features, kFeatureBlock) * s.group_out();
+    return Base::bytes(s, band_tiles) + (band_tiles * kTile<T> * columns + P_values) * sizeof(T) +
+           2 * kAlignment;
   }
 
-  Band(const AdaptiveConvBackward<T>& call_, const Plan& plan_, Arena arena)
-      : call(call_), plan(plan_) {
-    const AdaptiveConvShape& s = call.shape;
-    const int64_t pixels = plan.tile_count * kTile<T>;
-    features_up = round_up(s.features, kFeatureBlock);
-    columns = round_up(s.features, kLanes<T>);
-    gy = arena.take<T>(pixels * s.out_channels);
-    d = arena.take<T>(pixels * features_up);
-    gd = arena.take<T>(pixels * features_up);
-    transposed_d = arena.take<T>(pixels * columns);
-    P = arena.take<T>(block_rows(s) * features_up * s.group_out());
-    gx = arena.take<T>(pixels * block_rows(s));
-  }
-
-  const T* gy_of(int64_t tile, int64_t o) const {
-    return gy + (tile * call.shape.out_channels + o) * kTile<T>;
+  Band(const AdaptiveConvBackward<T>& call_, const Plan& plan_, const Slots& slots_, Arena arena)
+      : Base(call_, plan_, slots_, arena), columns(round_up(call.shape.features, kLanes<T>)) {
+    transposed_d = arena.take<T>(plan.tile_count * kTile<T> * columns);
+    P = arena.take<T>(slots.count * block_rows() * features * call.shape.group_out());
   }
 
   void pack() const {
     const AdaptiveConvShape& s = call.shape;
 #pragma omp parallel for if (worth_threads(s))
     for (int tile = 0; tile < plan.tile_count; ++tile) {
-      T* features = d + tile * features_up * kTile<T>;
-      gather<kTile<T>>(plan, tile, call.gy, 0, s.out_channels,
-                       gy + tile * s.out_channels * kTile<T>);
-      gather<kTile<T>>(plan, tile, call.d, 0, s.features, features);
-      zero(features + s.features * kTile<T>, (features_up - s.features) * kTile<T>);
-      zero(gd + tile * features_up * kTile<T>, features_up * kTile<T>);
+      this->pack_tile(tile);
+      const T* d = d_of(tile);
       for (int64_t k = 0; k < columns; k += panel_width(k)) {
         T* to = panel_of(tile, k);
         for (int lane = 0; lane < kTile<T>; ++lane, to += panel_width(k)) {
           for (int64_t i = 0; i < panel_width(k); ++i) {
-            to[i] = k + i < s.features ? features[(k + i) * kTile<T> + lane] : T(0);
+            to[i] = k + i < s.features ? d[(k + i) * kTile<T> + lane] : T(0);
           }
         }
       }
@@ -90,101 +67,83 @@ struct Band {
     return transposed_d + (k * plan.tile_count + tile * panel_width(k)) * kTile<T>;
   }
 
-  // P of some input channels of one group, reordered so that a block of features of all outputs
-  // lies together.
-  void pack_weights(int64_t group, int64_t channel, int64_t channels) const {
+  T* P_of(int64_t slot, int64_t row) const {
+    return P + (slot * block_rows() + row) * features * call.shape.group_out();
+  }
+
+  // P of one weight of all outputs, so that a block of features of all outputs lies together.
+  void pack_weights(const Block& block, int64_t slot, int64_t row) const {
     const AdaptiveConvShape& s = call.shape;
-    const int64_t outputs = s.group_out();
-#pragma omp parallel for if (worth_threads(s))
-    for (int64_t row = 0; row < channels * s.taps(); ++row) {
-      for (int64_t o = 0; o < outputs; ++o) {
-        const int64_t from_row = (group * outputs + o) * s.rows() + channel * s.taps() + row;
-        const T* from = call.P + from_row * s.features;
-        T* to = P + row * features_up * outputs + o * kFeatureBlock;
-        for (int64_t k = 0; k < features_up; k += kFeatureBlock, to += outputs * kFeatureBlock) {
-          for (int64_t i = 0; i < kFeatureBlock; ++i)
-            to[i] = k + i < s.features ? from[k + i] : T(0);
-        }
+    const int64_t outputs = s.group_out(), step = s.rows() * s.features;
+    const T* from =
+        call.P + block.group * outputs * step + (block.channel * s.taps() + row) * s.features;
+    T* to = P_of(slot, row);
+    for (int64_t o = 0; o < outputs; ++o, from += step, to += kFeatureBlock) {
+      int64_t k = 0;
+      for (; k + kFeatureBlock <= s.features; k += kFeatureBlock) {
+        __builtin_prefetch(from + s.features + k);  // the next row
+        std::memcpy(to + k * outputs, from + k, kFeatureBlock * sizeof(T));
+      }
+      if (k < features) {
+        zero(to + k * outputs, kFeatureBlock);
+        std::memcpy(to + k * outputs, from + k, (s.features - k) * sizeof(T));
       }
     }
   }
 
   static size_t input_scratch_bytes(const AdaptiveConvShape& s) {
-    return (kSegmentTiles * block_rows(s) + s.group_out()) * kTile<T> * sizeof(T) +
-           block_rows(s) * sizeof(int32_t) + 4 * kAlignment;
+    const int64_t rows = channel_block(s) * s.taps();
+    return (kSegmentTiles * rows + s.group_out()) * kTile<T> * sizeof(T) + rows * sizeof(int32_t) +
+           3 * kAlignment;
   }
 
   // Adds the part of gd, and the gradients of the patches, that come from one block of channels.
-  void differentiate_inputs(const SignBits<T>& signs, const Segment& segment, int64_t group,
-                            int64_t channel, int64_t channels, Arena arena) const {
+  void differentiate_inputs(const SignBits<T>& signs, const Segment& segment, const Block& some,
+                            int64_t slot, Arena arena) const {
     const AdaptiveConvShape& s = call.shape;
-    const int64_t outputs = s.group_out(), first_out = group * outputs;
-    int32_t* rows = arena.take<int32_t>(block_rows(s));
-    const int count = list_rows(s, segment, channel, channels, rows);
+    const int64_t outputs = s.group_out(), first_out = some.group * outputs;
+    int32_t* rows = arena.take<int32_t>(block_rows());
+    const int count = list_rows(s, segment, some.channel, some.channels, rows);
     if (count == 0) return;
     T* x = arena.take<T>(segment.tiles * count * kTile<T>);
     T* masked = arena.take<T>(outputs * kTile<T>);
-    gather_segment<kTile<T>>(s, plan, segment, call.x, group * s.group_in() + channel, channels, x);
+    gather_segment<kTile<T>>(s, plan, segment, call.x, some.group * s.group_in() + some.channel,
+                             some.channels, x);
+    const T* q = call.q == nullptr ? nullptr : call.q + first_out * s.rows();
+    const T slope = static_cast<T>(s.negative_slope);
+    const auto mask = slope == 0 ? &mask_gradient<T, false> : &mask_gradient<T, true>;
     // A tile's d and gd stay in the first cache for as many weights as the second holds P of.
     constexpr int64_t kCacheBytes = 512 * 1024;
-    const int64_t row_bytes = features_up * outputs * sizeof(T);
+    const int64_t row_bytes = features * outputs * sizeof(T);
     const int block = static_cast<int>(clamp<int64_t>(kCacheBytes / row_bytes, 1, count));
     for (int step = 0, steps = (count + block - 1) / block * segment.tiles; step < steps; ++step) {
       const int t = step % segment.tiles, begin = step / segment.tiles * block;
       const int64_t tile = segment.first_tile + t;
+      const T *gy_tile = gy_of(tile, first_out), *d_tile = d_of(tile);
+      T *gd_tile = gd_of(slot, tile), *gx_tile = gx_of(slot, tile);
       for (int i = begin; i < min(begin + block, count); ++i) {
-        const T* p = P + (rows[i] - channel * s.taps()) * features_up * outputs;
-        T* gx_row = gx + (tile * block_rows(s) + i) * kTile<T>;
-        const auto mask =
-            s.negative_slope == 0 ? &mask_gradient<T, false> : &mask_gradient<T, true>;
-        mask(gy_of(tile, first_out), signs.at(tile, first_out, rows[i]), signs.output_step(),
-             call.q == nullptr ? nullptr : call.q + first_out * s.rows() + rows[i], s.rows(),
-             outputs, static_cast<T>(s.negative_slope), masked, gx_row);
-        for (int64_t k = 0; k < features_up; k += kFeatureBlock) {
-          const int64_t at = (tile * features_up + k) * kTile<T>;
-          input_gradients<T>(p + k * outputs, masked, outputs, x + (t * count + i) * kTile<T>,
-                             d + at, gd + at, gx_row);
+        const T* x_row = x + (t * count + i) * kTile<T>;
+        const T* P_row = P_of(slot, rows[i] - some.channel * s.taps());
+        T* gx_row = gx_tile + i * kTile<T>;
+        mask(gy_tile, signs.at(tile, first_out, rows[i]), signs.output_step(),
+             q == nullptr ? nullptr : q + rows[i], s.rows(), outputs, slope, masked, gx_row);
+        for (int64_t k = 0; k < features; k += kFeatureBlock) {
+          input_gradients<T>(P_row + k * outputs, masked, outputs, x_row, d_tile + k * kTile<T>,
+                             gd_tile + k * kTile<T>, gx_row);
         }
       }
-    }
-  }
-
-  void inputs(const SignBits<T>& signs, const Part& part, const Arenas& arenas) const {
-    const AdaptiveConvShape& s = call.shape;
-    const int64_t end = part.channel + part.channels;
-    for (int64_t group = part.first_group; group < part.first_group + part.groups; ++group) {
-      for (int64_t channel = part.channel; channel < end; channel += channel_block(s)) {
-        const int64_t channels = min(channel_block(s), end - channel);
-        pack_weights(group, channel, channels);
-#pragma omp parallel for schedule(dynamic) if (worth_threads(s))
-        for (int i = 0; i < plan.segment_count; ++i) {
-          differentiate_inputs(signs, plan.segments[i], group, channel, channels, arenas.mine());
-        }
-#pragma omp parallel for if (worth_threads(s))
-        for (int64_t c = 0; c < channels; ++c) {
-          scatter_add_band<kTile<T>>(s, plan, call.gx, group * s.group_in() + channel + c, c, gx,
-                                     block_rows(s));
-        }
-      }
-    }
-  }
-
-  void unpack() const {
-    const AdaptiveConvShape& s = call.shape;
-#pragma omp parallel for if (worth_threads(s))
-    for (int tile = 0; tile < plan.tile_count; ++tile) {
-      scatter<kTile<T>>(plan, tile, call.gd, 0, s.features, gd + tile * features_up * kTile<T>);
     }
   }
 
   static size_t weight_scratch_bytes(const AdaptiveConvShape& s) {
     const int64_t values = 2 * kSegmentPixels<T> + s.group_out() * kLanes<T>;
-    return block_rows(s) * (values * sizeof(T) + sizeof(int32_t)) + 6 * kAlignment;
+    const int64_t rows = channel_block(s) * s.taps();
+    return rows * (values * sizeof(T) + sizeof(int32_t)) + 6 * kAlignment;
   }
 
-  // Outputs of a group, and channels of it, whose gP and gq one task makes.
-  struct Weights {
-    int64_t group, channel, channels, first_out, last_out;
+  // A block of channels and some outputs of its group, whose gP and gq one task makes.
+  struct Weights : Block {
+    int64_t first_out, last_out;
   };
 
   void differentiate_weights(const SignBits<T>& signs, const Weights& some, Arena arena) const {
@@ -205,7 +164,7 @@ struct Band {
   void differentiate_segment(const SignBits<T>& signs, const Segment& segment, const Weights& some,
                              T* totals, Arena arena) const {
     const AdaptiveConvShape& s = call.shape;
-    int32_t* rows = arena.take<int32_t>(block_rows(s));
+    int32_t* rows = arena.take<int32_t>(some.channels * s.taps());
     const int count = list_rows(s, segment, some.channel, some.channels, rows);
     if (count == 0) return;
     T* x = arena.take<T>(segment.tiles * count * kTile<T>);
@@ -271,60 +230,55 @@ struct Band {
   void add_weight_gradients(int64_t first_tile, int tiles, int64_t o, const int32_t* rows,
                             int count, const T* g) const {
     const AdaptiveConvShape& s = call.shape;
+    const int64_t pixels = min<int64_t>(tiles * kTile<T>, plan.pixels - first_tile * kTile<T>);
     for (int64_t k = 0; k < columns; k += panel_width(k)) {
       const int vectors = static_cast<int>(panel_width(k) / kLanes<T>);
       const int blocks = (count + gradient_block(vectors) - 1) / gradient_block(vectors);
       for (int block = 0; block < blocks; ++block) {
         const int begin = count * block / blocks, end = count * (block + 1) / blocks;
         weight_gradients_of<T>(end - begin, vectors)(
-            g + begin * kSegmentPixels<T>, panel_of(first_tile, k), tiles * kTile<T>,
-            rows + begin, s.features, s.features - k, call.gP + o * s.rows() * s.features + k);
+            g + begin * kSegmentPixels<T>, panel_of(first_tile, k), pixels, rows + begin,
+            s.features, s.features - k, call.gP + o * s.rows() * s.features + k);
       }
     }
   }
 
   void weights(const SignBits<T>& signs, const Part& part, const Arenas& arenas) const {
     const AdaptiveConvShape& s = call.shape;
-    // Patches are gathered anew for every slice of the outputs: as few as keep all threads busy, and
-    // none that would not repay it.
-    const int64_t blocks = (part.channels + channel_block(s) - 1) / channel_block(s);
-    const int64_t least = clamp<int64_t>(512 / s.features, 1, s.group_out());
-    const int64_t wanted = 4 * max_threads() / (part.groups * blocks) + 1;
-    const int64_t slices = min(wanted, s.group_out() / least), end = part.channel + part.channels;
+    const Blocks blocks{part, channel_block(s)};
+    const int64_t slices = output_slices(s, blocks.count());
 #pragma omp parallel for schedule(dynamic) if (worth_threads(s))
-    for (int64_t task = 0; task < part.groups * blocks * slices; ++task) {
-      const int64_t slice = task % slices, group = part.first_group + task / slices / blocks;
-      const int64_t channel = part.channel + task / slices % blocks * channel_block(s);
-      const int64_t first_out = group * s.group_out();
-      differentiate_weights(signs,
-                            {group, channel, min(channel_block(s), end - channel),
-                             first_out + s.group_out() * slice / slices,
-                             first_out + s.group_out() * (slice + 1) / slices},
-                            arenas.mine());
+    for (int64_t task = 0; task < blocks.count() * slices; ++task) {
+      const Block block = blocks[task / slices];
+      const Outputs outputs = slice_of_outputs(s, block.group, task % slices, slices);
+      differentiate_weights(signs, {block, outputs.first, outputs.last}, arenas.mine());
     }
   }
 
   void differentiate(const SignBits<T>& signs, const Part& part, const Arenas& arenas) const {
-    if (call.gx.data != nullptr) inputs(signs, part, arenas);
+    if (call.gx.data != nullptr) {
+      const auto pack = [&](const Block& block, int64_t slot, int64_t row) {
+        pack_weights(block, slot, row);
+      };
+      this->inputs(part, pack, [&](const Segment& segment, const Block& block, int64_t slot) {
+        differentiate_inputs(signs, segment, block, slot, arenas.mine());
+      });
+    }
     if (call.gP != nullptr) weights(signs, part, arenas);
   }
 
   // The same without saved bits: a few weights at a time, in `bits`.
   void differentiate_by_rounds(uint8_t* bits, const Rounds& rounds, const Arenas& arenas) const {
     const AdaptiveConvShape& s = call.shape;
-    const int64_t outputs = output_slice(s);
-    const int64_t slices = (s.group_out() + outputs - 1) / outputs;
     for (int64_t round = 0; round < rounds.count(); ++round) {
       const Part part = rounds.part(round);
+      const int64_t slices = output_slices(s, plan.segment_count * part.groups);
 #pragma omp parallel for schedule(dynamic) if (worth_threads(s))
       for (int64_t task = 0; task < plan.segment_count * part.groups * slices; ++task) {
         const Segment& segment = plan.segments[task / slices / part.groups];
         const int64_t group = part.first_group + task / slices % part.groups;
-        const int64_t first_out = group * s.group_out() + task % slices * outputs;
-        recompute_signs(call, segment, part, first_out,
-                        min(first_out + outputs, (group + 1) * s.group_out()),
-                        d + segment.first_tile * features_up * kTile<T>, features_up * kTile<T>,
-                        bits, arenas.mine());
+        recompute_signs(call, segment, part, slice_of_outputs(s, group, task % slices, slices),
+                        d_of(segment.first_tile), features * kTile<T>, bits, arenas.mine());
       }
       differentiate(SignBits<T>(s, part, bits), part, arenas);
     }
@@ -335,18 +289,20 @@ template <class T>
 void backward(const AdaptiveConvBackward<T>& call) {
   const AdaptiveConvShape& s = call.shape;
   const Bands bands = cut_into_bands(s, kBandPixels, kTile<T>);
+  const Slots slots = Band<T>::slots_of(s, bands.tiles);
   const Arenas shared(Band<T>::bytes(s, bands.tiles), 1);
   const size_t input_bytes = Band<T>::input_scratch_bytes(s);
   const size_t weight_bytes = Band<T>::weight_scratch_bytes(s);
   const Arenas arenas(input_bytes < weight_bytes ? weight_bytes : input_bytes);
-  const Rounds rounds(s, bands.tiles * s.group_out() * s.taps() * kSignBytes<T>, channel_block(s));
+  const Rounds rounds(s, bands.tiles * s.group_out() * s.taps() * kSignBytes<T>, slots.channels);
   const Arenas bits(call.signs == nullptr ? rounds.bytes() : 1, 1);
+  clear_weight_gradients(call);
   for (int64_t i = 0; i < bands.count; ++i) {
     const int64_t first = i * bands.band_rows;
     const Plan plan = make_plan(s, first, min(first + bands.band_rows, bands.rows), kTile<T>,
-                                segment_tiles(bands));
+                                segment_tiles(bands.tiles * slots.count, kSegmentTiles));
     const int64_t first_sign = i * bands.tiles * s.out_channels * s.rows() * kSignBytes<T>;
-    const Band<T> band(call, plan, shared.first());
+    const Band<T> band(call, plan, slots, shared.first());
     band.pack();
     if (call.signs == nullptr) {
       band.differentiate_by_rounds(bits.first().take<uint8_t>(rounds.bytes()), rounds, arenas);

@@ -16,20 +16,36 @@ inline bool worth_threads(const AdaptiveConvShape& s) {
   return pixels * s.out_channels * s.rows() * s.features > 1e6;
 }
 
-// Input channels whose patches are gathered together.
-inline int64_t channel_block(const AdaptiveConvShape& s) {
-  return clamp<int64_t>(kChannelBlockRows / s.taps(), 1, s.group_in());
+// Input channels whose patches are gathered together: those of `rows` weights, about.
+inline int64_t channel_block(const AdaptiveConvShape& s, int64_t rows = kChannelBlockRows) {
+  return clamp<int64_t>(rows / s.taps(), 1, s.group_in());
 }
 
-// Output channels of a task: as many as repay gathering the patches anew.
-inline int64_t output_slice(const AdaptiveConvShape& s) {
-  return clamp<int64_t>(4096 / s.features, 1, s.group_out());
+// Tasks that keep all threads busy, though they take turns with other processes.
+inline int64_t enough_tasks() { return 4 * max_threads(); }
+
+// Tiles of a segment, `most` at most: enough to reuse what is streamed past them, few enough that
+// `tiles` of work make enough tasks.
+inline int segment_tiles(int64_t tiles, int most) {
+  return static_cast<int>(clamp<int64_t>(tiles / enough_tasks(), 1, most));
 }
 
-// Tiles of a segment: enough to reuse what is streamed past them, few enough to keep all threads
-// busy.
-inline int segment_tiles(const Bands& bands) {
-  return static_cast<int>(clamp<int64_t>(bands.tiles / (4 * max_threads()), 1, kSegmentTiles));
+// Slices of a group's outputs that have tasks of their own. Each gathers the patches anew, so there
+// are none that would not repay it, and no more than make enough tasks of `others`.
+inline int64_t most_output_slices(const AdaptiveConvShape& s) {
+  return s.group_out() / clamp<int64_t>(512 / s.features, 1, s.group_out());
+}
+inline int64_t output_slices(const AdaptiveConvShape& s, int64_t others) {
+  return clamp<int64_t>((enough_tasks() + others - 1) / others, 1, most_output_slices(s));
+}
+
+struct Outputs {
+  int64_t first, last;
+};
+inline Outputs slice_of_outputs(const AdaptiveConvShape& s, int64_t group, int64_t slice,
+                                int64_t slices) {
+  const int64_t first = group * s.group_out();
+  return {first + s.group_out() * slice / slices, first + s.group_out() * (slice + 1) / slices};
 }
 
 // rows[i] = number of the i-th weight in use of channels [channel, channel + channels)
@@ -58,21 +74,23 @@ struct ForwardTask {
   const Plan& plan;
   const Segment& segment;
   uint8_t* signs;  // of the segment's first tile
-  int64_t group, first_out, last_out;
+  int64_t group;
+  Outputs slice;
 
   struct Scratch {
     T *d, *x, *y;
     int32_t* rows;
   };
 
-  static size_t scratch_bytes(const AdaptiveConvShape& s, int64_t outputs) {
+  static size_t scratch_bytes(const AdaptiveConvShape& s) {
     const int64_t rows = channel_block(s) * s.taps();
-    return (s.features + rows + outputs) * kSegmentTiles * kTile<T> * sizeof(T) +
+    return (s.features + rows + s.group_out()) * kSegmentTiles * kTile<T> * sizeof(T) +
            rows * sizeof(int32_t) + 4 * kAlignment;
   }
 
   void run(Arena arena) const {
     const AdaptiveConvShape& s = call.shape;
+    const auto [first_out, last_out] = slice;
     const int64_t outputs = last_out - first_out, first_tile = segment.first_tile;
     const int64_t d_tile = s.features * kTile<T>, y_tile = outputs * kTile<T>;
     const Scratch scratch{arena.take<T>(segment.tiles * d_tile),
@@ -111,6 +129,7 @@ struct ForwardTask {
     const int blocks = (rows + kRowBlock - 1) / kRowBlock;
     gather_segment<kTile<T>>(s, plan, segment, call.x, group * s.group_in() + channel, count,
                              scratch.x);
+    const auto [first_out, last_out] = slice;
     for (int64_t o = first_out; o < last_out; ++o) {
       const T* P = call.P + o * s.rows() * s.features;
       const T* q = call.q == nullptr ? nullptr : call.q + o * s.rows();
@@ -133,26 +152,24 @@ template <class T>
 void forward(const AdaptiveConvForward<T>& call) {
   const AdaptiveConvShape& s = call.shape;
   const Bands bands = cut_into_bands(s, kBandPixels, kTile<T>);
-  const int64_t outputs = output_slice(s);
-  const int64_t parts = (s.group_out() + outputs - 1) / outputs;
-  const Arenas arenas(ForwardTask<T>::scratch_bytes(s, outputs));
+  const Arenas arenas(ForwardTask<T>::scratch_bytes(s));
   const int64_t tile_bytes = s.out_channels * s.rows() * kSignBytes<T>;
   if (call.signs != nullptr) prefer_huge_pages(call.signs, bands.total_tiles * tile_bytes);
+  const int tiles = segment_tiles(bands.tiles * s.groups * most_output_slices(s), kSegmentTiles);
 
   for (int64_t band = 0; band < bands.count; ++band) {
     const int64_t first = band * bands.band_rows;
-    const Plan plan = make_plan(s, first, min(first + bands.band_rows, bands.rows), kTile<T>,
-                                segment_tiles(bands));
-    const int64_t tasks = plan.segment_count * s.groups * parts;
+    const Plan plan =
+        make_plan(s, first, min(first + bands.band_rows, bands.rows), kTile<T>, tiles);
+    const int64_t slices = output_slices(s, plan.segment_count * s.groups);
 #pragma omp parallel for schedule(dynamic) if (worth_threads(s))
-    for (int64_t task = 0; task < tasks; ++task) {
-      const int64_t part = task % parts, group = task / parts % s.groups;
-      const Segment& segment = plan.segments[task / parts / s.groups];
+    for (int64_t task = 0; task < plan.segment_count * s.groups * slices; ++task) {
+      const int64_t group = task / slices % s.groups;
+      const Segment& segment = plan.segments[task / slices / s.groups];
       const int64_t tile = band * bands.tiles + segment.first_tile;
-      const int64_t first_out = group * s.group_out() + part * outputs;
-      const int64_t last_out = min(first_out + outputs, (group + 1) * s.group_out());
+      const Outputs outputs = slice_of_outputs(s, group, task % slices, slices);
       uint8_t* signs = call.signs == nullptr ? nullptr : call.signs + tile * tile_bytes;
-      ForwardTask<T>{call, plan, segment, signs, group, first_out, last_out}.run(arenas.mine());
+      ForwardTask<T>{call, plan, segment, signs, group, outputs}.run(arenas.mine());
     }
   }
 }

@@ -19,7 +19,7 @@ constexpr int64_t kSignBytes = 8;    // of one weight of two outputs for the pix
 constexpr int64_t blocks(int64_t count, int64_t size) { return (count + size - 1) / size; }
 
 inline int64_t channel_block(const AdaptiveConvShape& s) {
-  return clamp<int64_t>(kBlockRows / s.taps(), 1, s.group_in());
+  return adaconv::ADACONV_VARIANT::channel_block(s, kBlockRows);
 }
 
 // Bits of the weights of a part for the tiles of a band: [tile][group][pair of outputs][weight]
@@ -44,10 +44,6 @@ struct SignBits {
     return first + (outputs * rows + row - first_row) * kSignBytes;
   }
 };
-
-inline int segment_tiles(const Bands& bands) {
-  return static_cast<int>(clamp<int64_t>(bands.tiles / (4 * max_threads()), 1, kSegmentTiles));
-}
 
 // The bits of both outputs, alternating.
 ADACONV_INLINE uint32_t positive_pairs(V<float> a, V<float> b) {
@@ -103,10 +99,10 @@ struct ForwardTask {
 
   static constexpr int64_t kPanel = 2 * kTerms;  // Words of 32 features of two columns
 
-  static size_t scratch_bytes(const AdaptiveConvShape& s, int64_t outputs) {
+  static size_t scratch_bytes(const AdaptiveConvShape& s) {
     const int64_t rows = channel_block(s) * s.taps(), panels = blocks(s.features, 32) * kPanel;
     return (kSegmentTiles + 1) * panels * sizeof(Words) +
-           (kSegmentTiles * (rows + outputs + 1) + 32) * kPixels * sizeof(float) +
+           (kSegmentTiles * (rows + s.group_out() + 1) + 32) * kPixels * sizeof(float) +
            rows * sizeof(int32_t) + sizeof(Start) + 2 * sizeof(Result) + 8 * kAlignment;
   }
 
@@ -217,24 +213,20 @@ struct ForwardTask {
   }
 };
 
-// Outputs of a group that a task takes: once gathering the patches anew is repaid.
-inline int64_t output_slice(const AdaptiveConvShape& s) {
-  return clamp<int64_t>(4096 / s.features / 2 * 2, 2, s.group_out());
-}
-
 // Runs the forward pass of a part over a band.
 template <class S, int kTerms>
 void forward_band(const AdaptiveConvForward<S>& call, const Plan& plan, const Part& part,
                   const SignBits<uint8_t>& signs, const Arenas& arenas) {
   const AdaptiveConvShape& s = call.shape;
-  const int64_t outputs = output_slice(s), slices = blocks(s.group_out(), outputs);
+  const int64_t slices = min(output_slices(s, plan.segment_count * part.groups), signs.pairs);
 #pragma omp parallel for schedule(dynamic) if (worth_threads(s))
   for (int64_t task = 0; task < plan.segment_count * part.groups * slices; ++task) {
-    const int64_t first_out = task % slices * outputs;
-    const int64_t group = part.first_group + task / slices % part.groups;
+    const int64_t slice = task % slices, group = part.first_group + task / slices % part.groups;
     const Segment& segment = plan.segments[task / slices / part.groups];
-    ForwardTask<S, kTerms>{call,  plan,      segment, signs, part,
-                           group, first_out, min(first_out + outputs, s.group_out())}
+    const int64_t first_pair = signs.pairs * slice / slices;
+    const int64_t last_pair = signs.pairs * (slice + 1) / slices;
+    ForwardTask<S, kTerms>{call, plan, segment, signs, part, group, 2 * first_pair,
+                           min(2 * last_pair, s.group_out())}
         .run(arenas.mine());
   }
 }
@@ -243,14 +235,14 @@ template <class S, int kTerms>
 void forward(const AdaptiveConvForward<S>& call) {
   const AdaptiveConvShape& s = call.shape;
   const Bands bands = cut_into_bands(s, kBandPixels, kPixels);
-  const Arenas arenas(ForwardTask<S, kTerms>::scratch_bytes(s, output_slice(s)));
+  const Arenas arenas(ForwardTask<S, kTerms>::scratch_bytes(s));
   const Part all = Part::whole(s);
   SignBits<uint8_t> signs(s, all, call.signs);
   if (call.signs != nullptr) prefer_huge_pages(call.signs, bands.total_tiles * signs.tile_step());
+  const int tiles = segment_tiles(bands.tiles * s.groups * most_output_slices(s), kSegmentTiles);
   for (int64_t band = 0; band < bands.count; ++band) {
     const int64_t first = band * bands.band_rows;
-    const Plan plan = make_plan(s, first, min(first + bands.band_rows, bands.rows), kPixels,
-                                segment_tiles(bands));
+    const Plan plan = make_plan(s, first, min(first + bands.band_rows, bands.rows), kPixels, tiles);
     forward_band<S, kTerms>(call, plan, all, signs, arenas);
     if (call.signs != nullptr) signs.first += bands.tiles * signs.tile_step();
   }

@@ -24,32 +24,30 @@ inline void apply_gradients(const Result& R, const float* x, const float* d, flo
   store(gx, load(gx) + (total[0][0] + total[1][0]));
   store(gx + 16, load(gx + 16) + (total[0][1] + total[1][1]));
 }
+
 template <class S, int kTerms>
 struct InputGradients : Band<S, kTerms> {
   using Base = Band<S, kTerms>;
   using typename Base::Bits;
   using Base::call, Base::plan, Base::features, Base::outputs, Base::out_blocks;
-  using Base::block_rows, Base::gy_of, Base::pairs_at, Base::kPanel;
-  using Base::d, Base::gd, Base::gx, Base::gy_pairs, Base::gy_slope;
+  using Base::block_rows, Base::d_of, Base::gd_of, Base::gx_of, Base::pairs_at;
+  using Base::gy_pairs, Base::gy_slope, Base::kPanel, Base::P, Base::q, Base::P_words, Base::q_words;
 
   static constexpr int kMasked = 4;  // weights whose gradients are masked before they are used
 
-  // Of one weight of all outputs: Words of q, and of P.
-  static int64_t q_words(const AdaptiveConvShape& s) { return blocks(s.group_out(), 32) * kPanel; }
-  static int64_t P_words(const AdaptiveConvShape& s) { return blocks(s.features, 32) * q_words(s); }
-
-  // Weights whose P is packed at once: as many as leave room in the second cache.
-  static int row_block(const AdaptiveConvShape& s, int64_t count) {
-    constexpr int64_t kCacheBytes = 512 * 1024;
-    const int64_t row_bytes = P_words(s) * sizeof(Words);
-    return static_cast<int>(clamp<int64_t>(kCacheBytes / row_bytes, 1, count));
+  static size_t input_scratch_bytes(const AdaptiveConvShape& s) {
+    const int64_t rows = channel_block(s) * s.taps();
+    return rows * (kSegmentTiles * kPixels * sizeof(float) + sizeof(int32_t)) +
+           kMasked * Band<S, kTerms>::q_words(s) * sizeof(Words) + 2 * sizeof(Result) +
+           4 * kAlignment;
   }
 
-  static size_t input_scratch_bytes(const AdaptiveConvShape& s) {
-    const int64_t rows = block_rows(s), block = row_block(s, rows);
-    return rows * (kSegmentTiles * kPixels * sizeof(float) + sizeof(int32_t)) +
-           (block * (P_words(s) + q_words(s)) + kMasked * q_words(s)) * sizeof(Words) +
-           2 * sizeof(Result) + 8 * kAlignment;
+  int64_t at(int64_t slot, int64_t row) const { return slot * block_rows() + row; }
+
+  void pack(const Block& block, int64_t slot, int64_t row) const {
+    const int64_t of_group = block.channel * call.shape.taps() + row;
+    pack_weights(block.group, of_group, P + at(slot, row) * P_words(call.shape));
+    pack_bias(block.group, of_group, q + at(slot, row) * q_words(call.shape));
   }
 
   // P of one weight: [block of features][block of outputs][term][half of the features].
@@ -122,75 +120,52 @@ struct InputGradients : Band<S, kTerms> {
   }
 
   // Adds the part of gd, and the gradients of the patches, that come from one block of channels.
-  void differentiate_inputs(const Bits& signs, const Segment& segment, int64_t group,
-                            int64_t channel, int64_t channels, Arena arena) const {
+  void differentiate_inputs(const Bits& signs, const Segment& segment, const Block& channels,
+                            int64_t slot, Arena arena) const {
     const AdaptiveConvShape& s = call.shape;
-    int32_t* rows = arena.take<int32_t>(block_rows(s));
-    const int count = list_rows(s, segment, channel, channels, rows);
+    const int64_t group = channels.group, first_row = channels.channel * s.taps();
+    int32_t* rows = arena.take<int32_t>(block_rows());
+    const int count = list_rows(s, segment, channels.channel, channels.channels, rows);
     if (count == 0) return;
-    const int64_t q_words = this->q_words(s), P_words = this->P_words(s);
-    const int block = row_block(s, count);
+    const int64_t q_words = Base::q_words(s), P_words = Base::P_words(s);
     float* x = arena.take<float>(segment.tiles * count * kPixels);
-    Words* P = arena.take<Words>(block * P_words);
-    Words* q = arena.take<Words>(block * q_words);
     Words* masked = arena.take<Words>(kMasked * q_words);
     Result* R = arena.take<Result>(2);
     std::memset(masked, 0, kMasked * q_words * sizeof(Words));
-    gather_segment<kPixels>(s, plan, segment, call.x, group * s.group_in() + channel, channels, x);
+    gather_segment<kPixels>(s, plan, segment, call.x, group * s.group_in() + channels.channel,
+                            channels.channels, x);
+    const auto mask_weight =
+        gy_slope == nullptr ? &InputGradients::mask<false> : &InputGradients::mask<true>;
     const TileScope scope;
-    for (int begin = 0; begin < count; begin += block) {
+    // A tile's d and gd stay in the first cache for as many weights as the second holds P of.
+    constexpr int64_t kCacheBytes = 512 * 1024;
+    const int64_t row_bytes = P_words * sizeof(Words);
+    const int block = static_cast<int>(clamp<int64_t>(kCacheBytes / row_bytes, 1, count));
+    for (int step = 0, steps = blocks(count, block) * segment.tiles; step < steps; ++step) {
+      const int t = step % segment.tiles, begin = step / segment.tiles * block;
       const int end = min(begin + block, count);
-      for (int i = begin; i < end; ++i) {
-        pack_weights(group, rows[i], P + (i - begin) * P_words);
-        pack_bias(group, rows[i], q + (i - begin) * q_words);
-      }
-      for (int t = 0; t < segment.tiles; ++t) {
-        const int64_t tile = segment.first_tile + t;
-        for (int i = begin; i < end; i += kMasked) {
-          const int some = min(end - i, kMasked);
-          float* gx_rows = gx + (tile * block_rows(s) + i) * kPixels;
-          for (int n = 0; n < some; ++n) {
-            const Words* q_row = q + (i - begin + n) * q_words;
-            Words* to = masked + n * q_words;
-            float* gx_row = gx_rows + n * kPixels;
-            if (gy_slope == nullptr) {
-              mask<false>(signs, tile, group, rows[i + n], q_row, to, gx_row);
-            } else {
-              mask<true>(signs, tile, group, rows[i + n], q_row, to, gx_row);
-            }
-          }
-          for (int64_t k = 0; k < features; k += 32) {
-            const Words* P_block = P + (i - begin) * P_words + k / 32 * q_words;
-            const int64_t at = (tile * features + k) * kPixels;
-            const auto differentiate = [&](int64_t n) {
-              multiply<kTerms>(P_block + n * P_words, kPanel, masked + n * q_words, kPanel,
-                               out_blocks, nullptr, R[n % 2]);
-            };
-            const auto use = [&](int64_t n) {
-              apply_gradients(R[n % 2], x + (t * count + i + n) * kPixels, d + at, gd + at,
-                              gx_rows + n * kPixels);
-            };
-            one_ahead(some, differentiate, use);
-          }
+      const int64_t tile = segment.first_tile + t;
+      const float *d_tile = d_of(tile), *x_rows = x + t * count * kPixels;
+      float *gd_tile = gd_of(slot, tile), *gx_rows = gx_of(slot, tile);
+      for (int i = begin; i < end; i += kMasked) {
+        const int some = min(end - i, kMasked);
+        const Words* P_rows[kMasked];
+        for (int n = 0; n < some; ++n) {
+          const int64_t row = at(slot, rows[i + n] - first_row);
+          P_rows[n] = P + row * P_words;
+          (this->*mask_weight)(signs, tile, group, rows[i + n], q + row * q_words,
+                               masked + n * q_words, gx_rows + (i + n) * kPixels);
         }
-      }
-    }
-  }
-
-  void inputs(const Bits& signs, const Part& part, const Arenas& arenas) const {
-    const AdaptiveConvShape& s = call.shape;
-    const int64_t end = part.channel + part.channels;
-    for (int64_t group = part.first_group; group < part.first_group + part.groups; ++group) {
-      for (int64_t channel = part.channel; channel < end; channel += channel_block(s)) {
-        const int64_t channels = min(channel_block(s), end - channel);
-#pragma omp parallel for schedule(dynamic) if (worth_threads(s))
-        for (int i = 0; i < plan.segment_count; ++i) {
-          differentiate_inputs(signs, plan.segments[i], group, channel, channels, arenas.mine());
-        }
-#pragma omp parallel for if (worth_threads(s))
-        for (int64_t c = 0; c < channels; ++c) {
-          scatter_add_band<kPixels>(s, plan, call.gx, group * s.group_in() + channel + c, c, gx,
-                                  block_rows(s));
+        for (int64_t k = 0; k < features; k += 32) {
+          const auto differentiate = [&](int64_t n) {
+            multiply<kTerms>(P_rows[n] + k / 32 * q_words, kPanel, masked + n * q_words, kPanel,
+                             out_blocks, nullptr, R[n % 2]);
+          };
+          const auto use = [&](int64_t n) {
+            apply_gradients(R[n % 2], x_rows + (i + n) * kPixels, d_tile + k * kPixels,
+                            gd_tile + k * kPixels, gx_rows + (i + n) * kPixels);
+          };
+          one_ahead(some, differentiate, use);
         }
       }
     }

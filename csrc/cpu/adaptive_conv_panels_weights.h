@@ -10,14 +10,15 @@ namespace adaconv::ADACONV_VARIANT::panels {
 template <class S, int kTerms>
 struct WeightGradients : Band<S, kTerms> {
   using Base = Band<S, kTerms>;
-  using Base::block_rows, Base::gy_of, Base::pairs_at, Base::kPanel;
   using Base::call, Base::plan, Base::features, Base::outputs, Base::out_blocks;
   using Base::d_pairs, Base::gy_slope;
+  using Base::gy_of, Base::pairs_at, Base::kPanel;
   using typename Base::Bits;
 
   static size_t weight_scratch_bytes(const AdaptiveConvShape& s) {
-    return kSegmentTiles * (block_rows(s) * kPixels * sizeof(float) + kPanel * sizeof(Words)) +
-           block_rows(s) * sizeof(int32_t) + 2 * sizeof(Result) + 4 * kAlignment;
+    const int64_t rows = channel_block(s) * s.taps();
+    return kSegmentTiles * (rows * kPixels * sizeof(float) + kPanel * sizeof(Words)) +
+           rows * sizeof(int32_t) + 2 * sizeof(Result) + 4 * kAlignment;
   }
 
   // g[tile][term][output]: m gy x of one weight of two outputs, as row r of each panel; adds the
@@ -75,17 +76,18 @@ struct WeightGradients : Band<S, kTerms> {
   }
 
   // Adds one segment's part of gP and gq, for some pairs of outputs and some channels of one group.
-  void differentiate_weights(const Bits& signs, const Segment& segment, int64_t group,
-                             int64_t channel, int64_t channels, int64_t first_pair,
-                             int64_t last_pair, Arena arena) const {
+  void differentiate_weights(const Bits& signs, const Segment& segment, const Block& channels,
+                             int64_t first_pair, int64_t last_pair, Arena arena) const {
     const AdaptiveConvShape& s = call.shape;
-    int32_t* rows = arena.take<int32_t>(block_rows(s));
-    const int count = list_rows(s, segment, channel, channels, rows);
+    const int64_t group = channels.group;
+    int32_t* rows = arena.take<int32_t>(channels.channels * s.taps());
+    const int count = list_rows(s, segment, channels.channel, channels.channels, rows);
     if (count == 0) return;
     float* x = arena.take<float>(segment.tiles * count * kPixels);
     Words* g = arena.take<Words>(segment.tiles * kPanel);
     Result* G = arena.take<Result>(2);
-    gather_segment<kPixels>(s, plan, segment, call.x, group * s.group_in() + channel, channels, x);
+    gather_segment<kPixels>(s, plan, segment, call.x, group * s.group_in() + channels.channel,
+                            channels.channels, x);
     const int64_t d_step = features / 32 * kPanel;
     const TileScope scope;
     for (int64_t pair = first_pair; pair < last_pair; ++pair) {
@@ -112,18 +114,16 @@ struct WeightGradients : Band<S, kTerms> {
   void weights(const Bits& signs, const Part& part, const Arenas& arenas) const {
     const AdaptiveConvShape& s = call.shape;
     constexpr int64_t kCacheBytes = 640 * 1024;
-    const int64_t row_bytes = 2 * block_rows(s) * s.features * sizeof(float);
+    const int64_t row_bytes = 2 * channel_block(s) * s.taps() * s.features * sizeof(float);
     const int64_t pairs = clamp<int64_t>(kCacheBytes / row_bytes, 1, signs.pairs);
-    const int64_t slices = blocks(signs.pairs, pairs), end = part.channel + part.channels;
-    const int64_t channel_blocks = blocks(part.channels, channel_block(s));
+    const int64_t slices = blocks(signs.pairs, pairs);
+    const Blocks channels{part, channel_block(s)};
 #pragma omp parallel for schedule(dynamic) if (worth_threads(s))
-    for (int64_t task = 0; task < part.groups * channel_blocks * slices; ++task) {
+    for (int64_t task = 0; task < channels.count() * slices; ++task) {
+      const Block block = channels[task / slices];
       const int64_t slice = task % slices;
-      const int64_t group = part.first_group + task / slices / channel_blocks;
-      const int64_t channel = part.channel + task / slices % channel_blocks * channel_block(s);
       for (int i = 0; i < plan.segment_count; ++i) {
-        differentiate_weights(signs, plan.segments[i], group, channel,
-                              min(channel_block(s), end - channel), slice * pairs,
+        differentiate_weights(signs, plan.segments[i], block, slice * pairs,
                               min((slice + 1) * pairs, signs.pairs), arenas.mine());
       }
     }

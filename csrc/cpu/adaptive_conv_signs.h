@@ -74,8 +74,8 @@ class Rounds {
 // from the packed features of the segment's tiles.
 template <class T>
 void recompute_signs(const AdaptiveConvBackward<T>& call, const Segment& segment, const Part& part,
-                     int64_t first_out, int64_t last_out, const T* d, int64_t d_step,
-                     uint8_t* first, Arena arena) {
+                     const Outputs& outputs, const T* d, int64_t d_step, uint8_t* first,
+                     Arena arena) {
   const AdaptiveConvShape& s = call.shape;
   const SignBits<T> bits(s, part, first);
   int32_t* rows = arena.take<int32_t>(channel_block(s) * s.taps());
@@ -83,7 +83,7 @@ void recompute_signs(const AdaptiveConvBackward<T>& call, const Segment& segment
   for (int64_t c = part.channel; c < end; c += channel_block(s)) {
     const int count = list_rows(s, segment, c, min(channel_block(s), end - c), rows);
     const int blocks = (count + kRowBlock - 1) / kRowBlock;
-    for (int64_t o = first_out; o < last_out; ++o) {
+    for (int64_t o = outputs.first; o < outputs.last; ++o) {
       const T* P = call.P + o * s.rows() * s.features;
       const T* q = call.q == nullptr ? nullptr : call.q + o * s.rows();
       for (int tile = 0; tile < segment.tiles; ++tile) {

@@ -132,6 +132,7 @@ Plan make_plan(const AdaptiveConvShape& s, int64_t first_row, int64_t last_row, 
 
   return Plan{tile_count,
               static_cast<int>(storage->segments.size()),
+              (last_row - first_row) * s.out_width,
               storage->runs.data(),
               storage->run_begin.data(),
               storage->segments.data(),

@@ -31,6 +31,7 @@ struct Segment {
 // other.
 struct Plan {
   int tile_count, segment_count;
+  int64_t pixels;  // they fill all tiles but the last
   const Run* runs;
   const int32_t* run_begin;  // tile_count + 1
   const Segment* segments;

@@ -54,7 +54,7 @@ struct Strided {
 };
 
 // P, q and their gradients are contiguous; q, b, the sign bits and each gradient may be null. A
-// backward pass without sign bits recomputes them.
+// backward pass adds to gx, writes the other gradients, and recomputes sign bits that it lacks.
 template <class T>
 struct AdaptiveConvForward {
   AdaptiveConvShape shape;

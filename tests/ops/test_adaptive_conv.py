@@ -290,10 +290,23 @@ def test_gradients_without_saved_signs(cpu_backend):
 
 MANY_ROUNDS = Case(4, 120, 40, (12, 12), (3, 3), 24, options={"padding": 1, "negative_slope": 0.25})
 MANY_GROUPS = Case(9, 5, 3, (31, 31), (5, 5), 4, groups=40, options={"padding": 2})
+FEW_PIXELS = Case(1, 128, 64, (8, 8), (3, 3), 128, options={"padding": 1})
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("case", [MANY_ROUNDS, MANY_GROUPS, FEW_PIXELS], ids=lambda case: case.size)
+def test_equal_calls_give_equal_bits(cpu_backend, case, dtype):
+    tensors = [None if t is None else t.to(dtype) for t in case.tensors(normal(25))]
+    first = results(case, tensors, gradient_of, cpu_backend)
+    for _ in range(3):
+        again = results(case, tensors, gradient_of, cpu_backend)
+        assert all(torch.equal(a, b) for a, b in zip(again, first, strict=True))
 
 
 @pytest.mark.parametrize(
-    "case", [*map(random_case, range(8)), MANY_ROUNDS, MANY_GROUPS], ids=lambda case: case.size
+    "case",
+    [*map(random_case, range(8)), MANY_ROUNDS, MANY_GROUPS, FEW_PIXELS],
+    ids=lambda case: case.size,
 )
 def test_recomputing_gives_the_same_bits(cpu_backend, case):
     tensors = [None if t is None else t.float() for t in case.tensors(normal(21))]

@@ -29,6 +29,8 @@ CASES = [random_case(seed) for seed in range(60)] + [
     Case(size=(3, 11), options={"padding": 2, "upsample": 4, "stride": (1, 3), "dilation": 2}),
     Case(size=(3, 5), options={"padding": (1, 3), "upsample": 2, "stride": 2, "dilation": (2, 1)}),
     Case(size=(4, 5), channels=9, outputs=40, features=128, options={"padding": 1}),
+    Case(batch=1, size=(8, 8), channels=37, outputs=16, features=33, options={"padding": 1}),
+    Case(batch=1, size=(5, 5), channels=11, outputs=8, features=64, groups=3, with_q=False),
 ]
 
 #: dtype, and the precision that float32 is to be multiplied in
