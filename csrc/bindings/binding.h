@@ -33,8 +33,10 @@ class Binding {
   inline static const Binding* first = nullptr;  // a list, in no order
 };
 
-// (address, strides counted in elements) of a 4-D tensor.
-using TensorArgument = std::optional<std::pair<uintptr_t, std::array<int64_t, 4>>>;
+// (address, strides counted in elements) of a tensor, mostly of a 4-D one.
+template <size_t kRank>
+using TensorOf = std::optional<std::pair<uintptr_t, std::array<int64_t, kRank>>>;
+using TensorArgument = TensorOf<4>;
 
 template <class T>
 Strided<T> strided(const TensorArgument& argument) {
