@@ -30,48 +30,56 @@ struct Patches {
   int64_t run() const { return (last - first) * s.out_width; }
   int64_t values() const { return s.kernel_w * s.stride_h * run(); }  // of a channel
 
-  // Where in a channel tap (u, v) reads for the first pixel of output row oh.
-  int64_t at(int64_t u, int64_t v, int64_t oh) const {
+  // Where tap (u, v) of a channel reads for the first pixel of output row oh.
+  int64_t at(int64_t c, int64_t u, int64_t v, int64_t oh) const {
     const int64_t phase = u * s.dilation_h % s.stride_h;
-    return (v * s.stride_h + phase) * run() + (oh + below(s, u) - first) * s.out_width;
+    return c * values() + (v * s.stride_h + phase) * run() +
+           (oh + below(s, u) - first) * s.out_width;
   }
 
   template <class T, class S>
-  void pack(const Strided<const S>& x, int64_t n, int64_t channel, T* packed) const {
-    for_each_row([&](int64_t row, int64_t column, int64_t begin, int64_t end) {
-      zero(packed, begin);
-      if (begin < end) {
-        copy(packed + begin, 1, x.at(n, channel, row, column), s.stride_w * x.w, end - begin);
-      }
-      zero(packed + end, s.out_width - end);
-      packed += s.out_width;
-    });
+  void pack(const Strided<const S>& x, int64_t n, int64_t channel, int64_t channels,
+            T* packed) const {
+    for_each_row(
+        channel, channels, [&](int64_t c, int64_t row, int64_t column, int64_t begin, int64_t end) {
+          zero(packed, begin);
+          if (begin < end) {
+            copy(packed + begin, 1, x.at(n, c, row, column), s.stride_w * x.w, end - begin);
+          }
+          zero(packed + end, s.out_width - end);
+          packed += s.out_width;
+        });
   }
 
-  // x(channel) += what pack would have read there
+  // Adds to x what pack would have read there.
   template <class T>
-  void unpack_add(const Strided<T>& x, int64_t n, int64_t channel, const T* packed) const {
-    for_each_row([&](int64_t row, int64_t column, int64_t begin, int64_t end) {
-      if (begin < end) {
-        add(x.at(n, channel, row, column), s.stride_w * x.w, packed + begin, end - begin);
-      }
-      packed += s.out_width;
-    });
+  void unpack_add(const Strided<T>& x, int64_t n, int64_t channel, int64_t channels,
+                  const T* packed) const {
+    for_each_row(channel, channels,
+                 [&](int64_t c, int64_t row, int64_t column, int64_t begin, int64_t end) {
+                   if (begin < end) {
+                     add(x.at(n, c, row, column), s.stride_w * x.w, packed + begin, end - begin);
+                   }
+                   packed += s.out_width;
+                 });
   }
 
  private:
-  // Calls visit(row, column, begin, end) for each row of a channel's patches, in order: its pixels
-  // [begin, end) lie on the picture, the first of them in (row, column).
+  // Calls visit(c, row, column, begin, end) for each row of the patches of some channels, in order:
+  // its pixels [begin, end) lie on the picture, the first of them in (row, column).
   template <class Visit>
-  ADACONV_INLINE void for_each_row(const Visit& visit) const {
-    for (int64_t v = 0; v < s.kernel_w; ++v) {
-      const int64_t left = v * s.dilation_w - s.padding_w;
-      const int64_t begin = min(outputs_before(-left), s.out_width);
-      const int64_t end = clamp(outputs_before(s.width - left), begin, s.out_width);
-      for (int64_t phase = 0; phase < s.stride_h; ++phase) {
-        for (int64_t q = first; q < last; ++q) {
-          const int64_t row = q * s.stride_h + phase - s.padding_h;
-          visit(row, left + begin * s.stride_w, begin, row >= 0 && row < s.height ? end : begin);
+  ADACONV_INLINE void for_each_row(int64_t channel, int64_t channels, const Visit& visit) const {
+    for (int64_t c = channel; c < channel + channels; ++c) {
+      for (int64_t v = 0; v < s.kernel_w; ++v) {
+        const int64_t left = v * s.dilation_w - s.padding_w;
+        const int64_t begin = min(outputs_before(-left), s.out_width);
+        const int64_t end = clamp(outputs_before(s.width - left), begin, s.out_width);
+        for (int64_t phase = 0; phase < s.stride_h; ++phase) {
+          for (int64_t q = first; q < last; ++q) {
+            const int64_t row = q * s.stride_h + phase - s.padding_h;
+            const bool inside = row >= 0 && row < s.height;
+            visit(c, row, left + begin * s.stride_w, begin, inside ? end : begin);
+          }
         }
       }
     }

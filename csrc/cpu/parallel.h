@@ -52,8 +52,7 @@ constexpr size_t aligned(size_t bytes) {
   return (bytes + kAlignment - 1) / kAlignment * kAlignment;
 }
 
-// Asks for large pages: sign bits are written once, and faulting them in page by page costs as
-// much.
+// Asks for large pages, for what is written once: faulting it in page by page costs as much.
 inline void prefer_huge_pages(void* memory, size_t bytes) {
 #if defined(MADV_HUGEPAGE)
   constexpr uintptr_t kPage = 4096;

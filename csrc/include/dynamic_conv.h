@@ -5,7 +5,7 @@
 //   gw[n,s,c,t,p]     = sum_o gy[n,o,p] x[n,c,p+t], over the outputs o that have the filter s
 //
 // There is a filter for every output, or, with fewer filters than groups, one for each run of
-// neighbouring groups, which then have one output each.
+// neighbouring groups, which have one output each.
 #pragma once
 
 #include "conv_shape.h"
@@ -13,20 +13,13 @@
 
 namespace adaconv {
 
-// The channels fall into *units* that share neither filters nor inputs: each has several filters or
-// several groups.
 struct DynamicConvShape : ConvShape {
   int64_t filters, groups;
 
   int64_t group_in() const { return in_channels / groups; }
-  int64_t units() const { return filters < groups ? filters : groups; }
-  int64_t unit_filters() const { return filters / units(); }
-  int64_t unit_groups() const { return groups / units(); }
-  int64_t unit_outputs() const { return unit_filters() * unit_groups(); }
-  int64_t unit_in() const { return unit_groups() * group_in(); }
-  double weights() const {
-    return static_cast<double>(batch) * filters * group_in() * taps() * out_height * out_width;
-  }
+  int64_t group_out() const { return filters < groups ? 1 : filters / groups; }
+  int64_t first_filter(int64_t group) const { return group * filters / groups; }
+  int64_t sharing() const { return filters < groups ? groups / filters : 1; }  // groups of a filter
 };
 
 // Weights (N, S, C / groups, kh, kw, OH, OW) with any strides, counted in elements.

@@ -1,10 +1,12 @@
 """The kernels against the reference, bit for bit: on small integers every sum is exact."""
 
+import functools
+
 import pytest
 import torch
 from dynamic_conv_cases import Case, random_case, results
 
-CASES = [random_case(seed) for seed in range(80)] + [
+CASES = [random_case(seed) for seed in range(40)] + [
     Case(size=(1, 1), kernel_size=(1, 1)),
     Case(size=(1, 1), options={"padding": 1}),
     Case(size=(3, 3), kernel_size=(1, 1), options={"padding": 2}),
@@ -16,7 +18,7 @@ CASES = [random_case(seed) for seed in range(80)] + [
     Case(batch=1, size=(150, 70), channels=1, filters=1, groups=3, options={"stride": 2}),
     Case(batch=2, size=(20, 31), channels=1, filters=1, groups=100, options={"dilation": 3}),
     # Slices of channels and of filters.
-    Case(batch=1, size=(34, 33), channels=70, filters=3, options={"padding": 1}),
+    Case(batch=1, size=(34, 33), channels=40, filters=2, options={"padding": 1}),
     Case(batch=1, size=(8, 8), channels=3, filters=90, options={"padding": 1}),
     Case(batch=40, size=(4, 4), channels=20, filters=12, options={"padding": 1}),
 ]
@@ -33,16 +35,21 @@ def integers(seed):
     return lambda *shape: torch.randint(-2, 3, shape, generator=generator)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+def gradient_of(index):
+    return lambda y: integers(index + 1)(*y.shape).to(y.dtype)
+
+
+@functools.lru_cache(maxsize=1)
+def tensors_and_results(index):
+    tensors = CASES[index].tensors(integers(index))
+    return tensors, results(CASES[index], tensors, gradient_of(index), "reference")
+
+
 @pytest.mark.parametrize("index", range(len(CASES)))
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_integers_are_exact(cpu_backend, index, dtype):
-    case, dtype = CASES[index], DTYPES[dtype]
-    tensors = case.tensors(integers(index))
-
-    def gy_of(y):
-        return integers(index + 1)(*y.shape).to(y.dtype)
-
-    expected = results(case, tensors, gy_of, "reference")
+    (tensors, expected), dtype = tensors_and_results(index), DTYPES[dtype]
     given = [None if t is None else t.to(dtype) for t in tensors]
-    for got, want in zip(results(case, given, gy_of, cpu_backend), expected, strict=True):
+    found = results(CASES[index], given, gradient_of(index), cpu_backend)
+    for got, want in zip(found, expected, strict=True):
         torch.testing.assert_close(got, want.to(dtype), rtol=0, atol=0)
