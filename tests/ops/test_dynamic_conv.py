@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from dynamic_conv_cases import Case, random_case, results
+from dynamic_conv_cases import Case, results
 
 from adaconv import dynamic_conv2d
 
@@ -11,6 +11,7 @@ NAMES = ["y", "x", "w", "b"]
 PLAIN = Case(2, 9, 5, (16, 17), options={"padding": 1})
 DEPTHWISE = Case(2, 1, 12, (9, 11), (3, 5), groups=6, options={"stride": (2, 1), "padding": 2})
 SHARED = Case(2, 2, 3, (12, 9), groups=12, options={"padding": 1, "dilation": (1, 2)})
+OPTIONS = ("stride", "padding", "dilation")
 KINDS = pytest.mark.parametrize(
     "case", [PLAIN, DEPTHWISE, SHARED], ids=["plain", "depthwise", "shared"]
 )
@@ -221,8 +222,8 @@ def test_nan_is_not_hidden(backend, case):
 @KINDS
 def test_opcheck(cpu_backend, case):
     x, w, b = (t.requires_grad_() for t in case.tensors(normal(18)))
-    pairs = [[1, 1] if name not in case.options else case.options[name] for name in OPTIONS]
-    options = ([p] * 2 if isinstance(p, int) else list(p) for p in pairs)
+    pairs = (case.options.get(name, (1, 1)) for name in OPTIONS)
+    options = [[p, p] if isinstance(p, int) else list(p) for p in pairs]
     options = (*options, case.groups, cpu_backend)
     ops = torch.ops.adaconv
     torch.library.opcheck(ops.dynamic_conv2d, (x, w, b, *options))
@@ -230,9 +231,6 @@ def test_opcheck(cpu_backend, case):
     g = gradient_of(b).requires_grad_()
     torch.library.opcheck(ops.dynamic_conv2d_input, (g, w, x.shape[2:], *options))
     torch.library.opcheck(ops.dynamic_conv2d_weight, (g, x, w.shape[1], w.shape[3:5], *options))
-
-
-OPTIONS = ("stride", "padding", "dilation")
 
 
 @pytest.mark.parametrize("dynamic", [False, True])

@@ -45,8 +45,8 @@ def tensors_and_results(index):
     return tensors, results(CASES[index], tensors, gradient_of(index), "reference")
 
 
-@pytest.mark.parametrize("index", range(len(CASES)))
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("index", range(len(CASES)))
 def test_integers_are_exact(cpu_backend, index, dtype):
     (tensors, expected), dtype = tensors_and_results(index), DTYPES[dtype]
     given = [None if t is None else t.to(dtype) for t in tensors]
