@@ -1,27 +1,16 @@
 """Adaptive convolution on the CPU: allocation, dtypes and the calls into ``adaconv._C``."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from adaconv import cpu
-
-#: dtype → suffix of its native functions.
-SUFFIX = {torch.float32: "f32", torch.float64: "f64", torch.bfloat16: "bf16"}
+from adaconv.cpu._native import SUFFIX, address, empty_picture, strided, sums_of, to
 
 #: :func:`torch.get_float32_matmul_precision` → numbers of bf16 that stand for one of float32 where
 #: the CPU multiplies bf16 faster; three of them are float32 itself.
 TERMS = {"highest": 3, "high": 2, "medium": 1}
-
-
-def _address(tensor: Tensor | None) -> int | None:
-    return None if tensor is None else tensor.data_ptr()
-
-
-def _strided(tensor: Tensor | None) -> tuple[int, tuple[int, ...]] | None:
-    return None if tensor is None else (tensor.data_ptr(), tensor.stride())
 
 
 def _native(function: str, dtype: torch.dtype):
@@ -43,26 +32,12 @@ def _computed_in(dtype: torch.dtype, P: Tensor, groups: int) -> torch.dtype:
     return dtype if native else torch.float32
 
 
-def _sums_of(dtype: torch.dtype) -> torch.dtype:
-    return torch.float32 if dtype == torch.bfloat16 else dtype
-
-
-def _to(dtype: torch.dtype, *tensors: Tensor | None) -> list[Any]:
-    return [None if tensor is None else tensor.to(dtype) for tensor in tensors]
-
-
 def allocate_outputs(
     x: Tensor, d: Tensor, P: Tensor, groups: int, save_signs: bool
 ) -> tuple[Tensor, Tensor]:
     """Return an uninitialised y, channels_last where x is, and the bytes for the sign bits."""
     n, _, oh, ow = d.shape
-    last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
-    y = torch.empty(
-        (n, P.shape[0], oh, ow),
-        dtype=x.dtype,
-        device=x.device,
-        memory_format=torch.channels_last if last else torch.contiguous_format,
-    )
+    y = empty_picture((n, P.shape[0], oh, ow), x)
     size = 0
     if save_signs and n * oh * ow > 0:
         size = max(_sign_sizes(n, oh, ow, P, groups).values()) + 1
@@ -132,8 +107,8 @@ def forward(
 ) -> tuple[Tensor, Tensor]:
     """Compute y and, where asked for, the sign bits of the regressed weights."""
     dtype, kernel = x.dtype, _computed_in(x.dtype, P, groups)
-    x, d, P, b = _to(kernel, x, d, P, b)
-    (q,) = _to(_sums_of(kernel), q)
+    x, d, P, b = to(kernel, x, d, P, b)
+    (q,) = to(sums_of(kernel), q)
     P, q = P.contiguous(), None if q is None else q.contiguous()
     y, signs = allocate_outputs(x, d, P, groups, save_signs)
     if y.numel() > 0:
@@ -143,8 +118,8 @@ def forward(
             signs[-1] = terms
         _native("forward", kernel)(
             _shape(x, d, P, stride, padding, dilation, groups, negative_slope, upsample), terms,
-            _strided(x), _strided(d), _address(P), _address(q), _strided(b), _strided(y),
-            _address(signs) if save_signs else None,
+            strided(x), strided(d), address(P), address(q), strided(b), strided(y),
+            address(signs) if save_signs else None,
         )  # fmt: skip
     return y.to(dtype), signs
 
@@ -170,11 +145,11 @@ def backward(
     are no sign bits it recomputes them, a few MiB at a time.
     """
     dtype, kernel = x.dtype, _computed_in(x.dtype, P, groups)
-    gy, x, d, P = _to(kernel, gy, x, d, P)
-    (q,) = _to(_sums_of(kernel), q)
+    gy, x, d, P = to(kernel, gy, x, d, P)
+    (q,) = to(sums_of(kernel), q)
     P, q = P.contiguous(), None if q is None else q.contiguous()
     inputs, weights = wanted[0] or wanted[1], wanted[2] or wanted[3]
-    gradients = allocate_gradients(x, d, P, (inputs, inputs, weights, weights), _sums_of(kernel))
+    gradients = allocate_gradients(x, d, P, (inputs, inputs, weights, weights), sums_of(kernel))
     gx, gd, gP, gq = gradients
     if gy.numel() == 0:
         gP.zero_()
@@ -183,10 +158,10 @@ def backward(
         _native("backward", kernel)(
             _shape(x, d, P, stride, padding, dilation, groups, negative_slope, upsample),
             int(signs[-1]) if signs.numel() > 0 else _terms(),
-            _strided(gy), _strided(x), _strided(d), _address(P), _address(q),
-            _address(signs) if signs.numel() > 0 else None,
-            _strided(gx) if inputs else None, _strided(gd) if inputs else None,
-            _address(gP) if weights else None, _address(gq) if weights else None,
+            strided(gy), strided(x), strided(d), address(P), address(q),
+            address(signs) if signs.numel() > 0 else None,
+            strided(gx) if inputs else None, strided(gd) if inputs else None,
+            address(gP) if weights else None, address(gq) if weights else None,
         )  # fmt: skip
     gx, gd, gP, gq = (
         g.to(dtype) if want else g.new_empty(0, dtype=dtype)

@@ -1,13 +1,12 @@
 """Adaptive convolution: schema, checks, autograd and the public function."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from adaconv.cpu import adaptive_conv as kernels
-from adaconv.ops import _checks, _dispatch
+from adaconv.ops import _autocast, _checks, _dispatch
 from adaconv.reference import adaptive_conv as reference
 from adaconv.reference import adaptive_conv_double
 
@@ -88,8 +87,7 @@ def adaptive_conv2d(
 
     stride = _checks.pair("stride", stride, 1)
     dilation = _checks.pair("dilation", dilation, 1)
-    device = x.device.type if isinstance(x, Tensor) else "cpu"
-    x, d, P, q, b = (_autocast(t, device) for t in (x, d, P, q, b))
+    x, d, P, q, b = _autocast.cast(x, d, P, q, b)
     _checks.choice("memory", memory, MEMORY)
     _checks.tensors(
         {"x": 4, "d": 4, "P": 5, "q": 4, "b": 4}, {"x": x, "d": d, "P": P, "q": q, "b": b}
@@ -109,16 +107,6 @@ def adaptive_conv2d(
     options = (stride, padding, dilation, groups, negative_slope, upsample)
     y, _ = _forward(x, d, P, q, b, *options, save_signs, chosen)
     return y
-
-
-def _autocast(tensor: Any, device: str) -> Any:
-    """Cast to autocast's dtype where it is on, as it does for convolutions (float64 stays)."""
-    if not isinstance(tensor, Tensor) or not torch.amp.is_autocast_available(device):
-        return tensor
-    if not torch.is_autocast_enabled(device):
-        return tensor
-    eligible = tensor.is_floating_point() and tensor.dtype != torch.float64
-    return tensor.to(torch.get_autocast_dtype(device)) if eligible else tensor
 
 
 def _check_shapes(

@@ -52,7 +52,7 @@ constexpr size_t aligned(size_t bytes) {
   return (bytes + kAlignment - 1) / kAlignment * kAlignment;
 }
 
-// Asks for large pages: memory that is used once costs more to fault in page by page than to use.
+// Asks for large pages, for what is written once: faulting it in page by page costs as much.
 inline void prefer_huge_pages(void* memory, size_t bytes) {
 #if defined(MADV_HUGEPAGE)
   constexpr uintptr_t kPage = 4096;

@@ -7,7 +7,7 @@
 #include <cstring>
 #include <type_traits>
 
-#include "adaptive_conv.h"
+#include "tensor.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -77,6 +77,33 @@ ADACONV_INLINE V<T> load(const T* p) {
 template <class T>
 ADACONV_INLINE void store(T* p, V<T> v) {
   std::memcpy(p, &v, sizeof(v));
+}
+
+// Vectors of sums from and to what is in memory.
+typedef uint16_t HalfBits __attribute__((vector_size(ADACONV_VECTOR_BYTES / 2)));
+typedef uint32_t FloatBits __attribute__((vector_size(ADACONV_VECTOR_BYTES)));
+
+template <class T>
+ADACONV_INLINE V<Sum<T>> load_wide(const T* p) {
+  if constexpr (std::is_same_v<T, Bf16>) {
+    HalfBits bits;
+    std::memcpy(&bits, p, sizeof(bits));
+    return reinterpret_cast<V<float>>(__builtin_convertvector(bits, FloatBits) << 16);
+  } else {
+    return load(p);
+  }
+}
+
+template <class T>
+ADACONV_INLINE void store_narrow(T* p, V<Sum<T>> v) {
+  if constexpr (std::is_same_v<T, Bf16>) {  // as convert does
+    const FloatBits bits = reinterpret_cast<FloatBits>(v);
+    const FloatBits rounded = (v != v) ? bits | 0x400000 : bits + 0x7fff + (bits >> 16 & 1);
+    const HalfBits top = __builtin_convertvector(rounded >> 16, HalfBits);
+    std::memcpy(p, &top, sizeof(top));
+  } else {
+    store(p, v);
+  }
 }
 
 template <class T>

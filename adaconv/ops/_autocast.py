@@ -1,0 +1,25 @@
+"""Autocast: the operators are cast as PyTorch's convolutions are."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def cast(*arguments: Any) -> list[Any]:
+    """Cast tensors to autocast's dtype where it is on for the first one's device.
+
+    float64 and whatever is no floating-point tensor stay what they are.
+    """
+    first = arguments[0]
+    device = first.device.type if isinstance(first, Tensor) else "cpu"
+    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
+        return list(arguments)
+    dtype = torch.get_autocast_dtype(device)
+    return [t.to(dtype) if _eligible(t) else t for t in arguments]
+
+
+def _eligible(argument: Any) -> bool:
+    if not isinstance(argument, Tensor):
+        return False
+    return argument.is_floating_point() and argument.dtype != torch.float64

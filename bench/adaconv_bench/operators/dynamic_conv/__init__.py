@@ -1,0 +1,6 @@
+"""Dynamic convolution: the shapes of AdaGAN's layers, depthwise and shared filters."""
+
+from adaconv_bench.operators.dynamic_conv.cases import PRESETS
+from adaconv_bench.operators.dynamic_conv.providers import PROVIDERS, YARDSTICK
+
+__all__ = ["PRESETS", "PROVIDERS", "YARDSTICK"]

@@ -1,0 +1,303 @@
+"""Dynamic convolution: values, gradients of every order, layouts, integration with PyTorch."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from dynamic_conv_cases import Case, results
+
+from adaconv import dynamic_conv2d
+
+NAMES = ["y", "x", "w", "b"]
+PLAIN = Case(2, 9, 5, (16, 17), options={"padding": 1})
+DEPTHWISE = Case(2, 1, 12, (9, 11), (3, 5), groups=6, options={"stride": (2, 1), "padding": 2})
+SHARED = Case(2, 2, 3, (12, 9), groups=12, options={"padding": 1, "dilation": (1, 2)})
+OPTIONS = ("stride", "padding", "dilation")
+KINDS = pytest.mark.parametrize(
+    "case", [PLAIN, DEPTHWISE, SHARED], ids=["plain", "depthwise", "shared"]
+)
+
+
+def normal(seed):
+    generator = torch.Generator().manual_seed(seed)
+    return lambda *shape: torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+def gradient_of(y):
+    return torch.sin(torch.arange(y.numel(), dtype=torch.float64)).view(y.shape).to(y.dtype)
+
+
+@pytest.mark.parametrize(("groups", "filters"), [(1, 3), (3, 3), (3, 6), (6, 1), (6, 2)])
+def test_equals_the_definition(backend, groups, filters):
+    case = Case(2, 2, filters, (8, 9), (3, 2), groups)
+    case.options = {"stride": (2, 1), "padding": (1, 2), "dilation": (1, 2)}
+    x, w, b = case.tensors(normal(0))
+    padded = F.pad(x, (2, 2, 1, 1))
+    expected = b.clone()
+    (oh, ow), outputs = case.output_size(), b.shape[1]
+    for o in range(outputs):
+        group, s = o * groups // outputs, o * filters // outputs
+        for c in range(2):
+            for u in range(3):
+                for v in range(2):
+                    taps = padded[:, group * 2 + c, u::2, 2 * v :][:, :oh, :ow]
+                    expected[:, o] += w[:, s, c, u, v] * taps
+    torch.testing.assert_close(case.call((x, w, b), backend), expected)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 6])
+def test_equal_filters_make_a_convolution(backend, groups):
+    x, weight = normal(1)(2, 6, 8, 9), normal(2)(12, 6 // groups, 3, 3)
+    w = weight[None, ..., None, None].expand(2, 12, 6 // groups, 3, 3, 8, 9)
+    y = dynamic_conv2d(x, w, padding="same", groups=groups, backend=backend)
+    torch.testing.assert_close(y, F.conv2d(x, weight, padding="same", groups=groups))
+
+
+@pytest.mark.parametrize("filters", [1, 2, 4])
+def test_shared_filters_are_repeated_ones(backend, filters):
+    x, w = normal(3)(2, 8, 9, 9), normal(4)(2, filters, 1, 3, 3, 9, 9)
+    shared = dynamic_conv2d(x, w, padding=1, groups=8, backend=backend)
+    every = w.repeat_interleave(8 // filters, 1)
+    torch.testing.assert_close(
+        shared, dynamic_conv2d(x, every, padding=1, groups=8, backend=backend)
+    )
+
+
+@KINDS
+def test_error_is_that_of_pytorch(cpu_backend, case):
+    """Against fp64, the kernel may err twice as much as PyTorch's own arithmetic in fp32."""
+    tensors = case.tensors(normal(5))
+    exact = results(case, tensors, gradient_of, "reference")
+    single = [t.float() for t in tensors]
+    ours = results(case, single, gradient_of, cpu_backend)
+    theirs = results(case, single, gradient_of, "reference")
+    for name, got, torchs, want in zip(NAMES, ours, theirs, exact, strict=True):
+        error, allowed = (got - want).norm(), 2 * (torchs - want).norm() + 1e-7 * want.norm()
+        assert error <= allowed, f"{name}: error {error:.3e}, allowed {allowed:.3e}"
+
+
+@KINDS
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_rounded_once(cpu_backend, case, dtype):
+    """Sums are kept in fp32, so that the error is that of rounding the result."""
+    tensors = [t.to(dtype) for t in case.tensors(normal(6))]
+    got = results(case, tensors, gradient_of, cpu_backend)
+    double = [t.double() for t in tensors]
+    exact = results(case, double, lambda y: gradient_of(y).to(dtype).double(), "reference")
+    for name, ours, want in zip(NAMES, got, exact, strict=True):
+        assert ours.dtype == dtype
+        error, allowed = (ours - want).norm(), torch.finfo(dtype).eps / 2 * want.norm()
+        assert error <= allowed, f"{name}: error {error:.3e}, allowed {allowed:.3e}"
+
+
+SMALL = [
+    Case(1, 2, 2, (4, 3), (2, 2), options={"padding": 1}),
+    Case(2, 1, 4, (5, 4), (3, 2), groups=2, options={"stride": 2, "dilation": (1, 2)}),
+    Case(1, 1, 1, (3, 4), (2, 3), groups=3, options={"padding": (0, 1)}),
+    Case(1, 2, 2, (4, 4), (3, 1), groups=4, options={"stride": (1, 2)}),
+]
+
+
+@pytest.mark.parametrize("index", range(len(SMALL)))
+def test_gradients_of_both_orders(backend, index):
+    case = SMALL[index]
+    tensors = [t.requires_grad_() for t in case.tensors(normal(7))]
+    assert torch.autograd.gradcheck(lambda *t: case.call(t, backend), tensors)
+    assert torch.autograd.gradgradcheck(lambda *t: case.call(t, backend), tensors)
+
+
+@pytest.mark.parametrize("index", range(len(SMALL)))
+def test_third_order(backend, index):
+    case = SMALL[index]
+    tensors = [t.requires_grad_() for t in case.tensors(normal(8))]
+
+    def gradients(*leaves):
+        y = case.call(leaves, backend)
+        return torch.autograd.grad((y**3).sum(), leaves, create_graph=True)
+
+    assert torch.autograd.gradgradcheck(gradients, tensors, gradient_of_each(tensors))
+
+
+def gradient_of_each(tensors):
+    return [gradient_of(t).requires_grad_() for t in tensors]
+
+
+@KINDS
+@pytest.mark.parametrize("wanted", range(3))
+def test_one_gradient_alone(backend, case, wanted):
+    tensors = case.tensors(normal(9))
+    expected = results(case, tensors, gradient_of, backend)[1 + wanted]
+    tensors[wanted].requires_grad_()
+    y = case.call(tensors, backend)
+    (got,) = torch.autograd.grad(y, tensors[wanted], gradient_of(y))
+    torch.testing.assert_close(got, expected, rtol=0, atol=0)
+
+
+def stored_strangely(tensor):
+    """The same values with holes between them and the dimensions in another order."""
+    reversed_order = tuple(reversed(range(tensor.dim())))
+    holes = tensor.permute(reversed_order).repeat_interleave(2, dim=0).contiguous()[::2]
+    return holes.permute(reversed_order)
+
+
+@KINDS
+def test_any_strides(backend, case):
+    tensors = case.tensors(normal(10))
+    strange = [stored_strangely(t) for t in tensors]
+    assert not any(t.is_contiguous() for t in strange)
+    expected = results(case, tensors, gradient_of, backend)
+    got = results(case, strange, lambda y: stored_strangely(gradient_of(y)), backend)
+    for ours, want in zip(got, expected, strict=True):
+        torch.testing.assert_close(ours, want, rtol=1e-12, atol=1e-12)
+
+
+@KINDS
+def test_expanded_inputs(backend, case):
+    x, w, b = case.tensors(normal(11))
+    wide = (x[:1].expand_as(x), w[..., :1].expand_as(w), b[:, :1].expand_as(b))
+    expected = results(case, [t.contiguous() for t in wide], gradient_of, backend)
+    for ours, want in zip(results(case, wide, gradient_of, backend), expected, strict=True):
+        torch.testing.assert_close(ours, want, rtol=1e-12, atol=1e-12)
+
+
+def test_channels_last_is_kept(cpu_backend):
+    x, w, b = PLAIN.tensors(normal(12))
+    last = x.to(memory_format=torch.channels_last).requires_grad_()
+    expected, y = PLAIN.call((x, w, b), cpu_backend), PLAIN.call((last, w, b), cpu_backend)
+    assert expected.is_contiguous()
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(y, expected)
+    (gx,) = torch.autograd.grad(y, last, torch.ones_like(y))
+    assert gx.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_unbatched(backend):
+    x, w, b = PLAIN.tensors(normal(13))
+    y = dynamic_conv2d(x[0], w[0], b[0], padding=1, backend=backend)
+    assert torch.equal(y, PLAIN.call((x[:1], w[:1], b[:1]), backend)[0])
+
+
+def test_empty_batch(backend):
+    case = Case(batch=0)
+    y, *gradients = results(case, case.tensors(normal(14)), torch.ones_like, backend)
+    assert y.shape == (0, 4, 5, 7)
+    assert all(torch.equal(g, torch.zeros_like(g)) for g in gradients)
+
+
+@KINDS
+def test_same_bits_every_time_on_any_number_of_threads(cpu_backend, case):
+    tensors = [t.float() for t in case.tensors(normal(15))]
+    first = results(case, tensors, gradient_of, cpu_backend)
+    threads = torch.get_num_threads()
+    try:
+        for count in (1, 2, 3, threads):
+            torch.set_num_threads(count)
+            again = results(case, tensors, gradient_of, cpu_backend)
+            assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    finally:
+        torch.set_num_threads(threads)
+
+
+@KINDS
+def test_uninitialised_memory_is_not_read(cpu_backend, case):
+    tensors = case.tensors(normal(16))
+    expected = results(case, tensors, gradient_of, cpu_backend)
+    torch.use_deterministic_algorithms(True)  # fills new tensors with NaN
+    try:
+        got = results(case, tensors, gradient_of, cpu_backend)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    for ours, want in zip(got, expected, strict=True):
+        assert torch.equal(ours, want)
+
+
+@KINDS
+def test_nan_is_not_hidden(backend, case):
+    x, w, b = case.tensors(normal(17))
+    w[0, 0, 0, 0, 0, 0, 0] = float("nan")  # its pixel is on the padding
+    y = case.call((x, w, b), backend)
+    assert y[0, 0, 0, 0].isnan()
+    assert y.isnan().sum() == max(case.groups // case.filters, 1)
+
+
+@KINDS
+def test_opcheck(cpu_backend, case):
+    x, w, b = (t.requires_grad_() for t in case.tensors(normal(18)))
+    pairs = (case.options.get(name, (1, 1)) for name in OPTIONS)
+    options = [[p, p] if isinstance(p, int) else list(p) for p in pairs]
+    options = (*options, case.groups, cpu_backend)
+    ops = torch.ops.adaconv
+    torch.library.opcheck(ops.dynamic_conv2d, (x, w, b, *options))
+    torch.library.opcheck(ops.dynamic_conv2d, (x, w, None, *options))
+    g = gradient_of(b).requires_grad_()
+    torch.library.opcheck(ops.dynamic_conv2d_input, (g, w, x.shape[2:], *options))
+    torch.library.opcheck(ops.dynamic_conv2d_weight, (g, x, w.shape[1], w.shape[3:5], *options))
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_compiles_without_graph_breaks(cpu_backend, dynamic):
+    def step(*tensors):
+        return dynamic_conv2d(*tensors, padding=1).sin()
+
+    compiled = torch.compile(step, fullgraph=True, backend="aot_eager", dynamic=dynamic)
+    for batch in (2, 3):
+        case = Case(**{**PLAIN.__dict__, "batch": batch})
+        tensors = [t.requires_grad_() for t in case.tensors(normal(19))]
+        y, expected = compiled(*tensors), step(*tensors)
+        torch.testing.assert_close(y, expected)
+        got = torch.autograd.grad(y, tensors, gradient_of(y))
+        want = torch.autograd.grad(expected, tensors, gradient_of(y))
+        torch.testing.assert_close(got, want)
+
+
+def test_exports(cpu_backend):
+    class Module(torch.nn.Module):
+        def forward(self, *tensors):
+            return dynamic_conv2d(*tensors, padding=1)
+
+    tensors = tuple(PLAIN.tensors(normal(20)))
+    exported = torch.export.export(Module(), tensors).module()
+    torch.testing.assert_close(exported(*tensors), Module()(*tensors))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast(backend, dtype):
+    single = [t.float().requires_grad_() for t in PLAIN.tensors(normal(21))]
+    with torch.autocast("cpu", dtype):
+        y = PLAIN.call(single, backend)
+    assert y.dtype == dtype
+    assert torch.equal(y, PLAIN.call([t.to(dtype) for t in single], backend))
+    y.float().sum().backward()
+    assert all(t.grad.dtype == torch.float32 for t in single)
+    double = PLAIN.tensors(normal(22))
+    with torch.autocast("cpu", dtype):
+        assert PLAIN.call(double, backend).dtype == torch.float64
+
+
+@KINDS
+def test_vmap(cpu_backend, case):
+    """Of the call, and of its backward pass."""
+    tensors = case.tensors(normal(23))
+    one_by_one = torch.func.vmap(lambda *t: case.call([part[None] for part in t], cpu_backend)[0])
+    torch.testing.assert_close(one_by_one(*tensors), case.call(tensors, cpu_backend))
+    x, w, b = (t.requires_grad_() for t in tensors)
+    y = torch.func.vmap(lambda w: case.call((x, w, b), cpu_backend))(w.expand(3, *w.shape))
+    torch.testing.assert_close(y, case.call((x, w, b), cpu_backend).expand(3, *y.shape[1:]))
+
+    y = case.call((x, w, b), cpu_backend)
+    several = torch.stack([gradient_of(y), torch.ones_like(y)])
+    got = torch.autograd.grad(y, (x, w, b), several, is_grads_batched=True, retain_graph=True)
+    want = [torch.autograd.grad(y, (x, w, b), g, retain_graph=True) for g in several]
+    for ours, theirs in zip(got, zip(*want, strict=True), strict=True):
+        torch.testing.assert_close(ours, torch.stack(theirs))
+
+
+def test_func_grad_says_that_it_needs_the_reference(cpu_backend):
+    x, w, b = PLAIN.tensors(normal(24))
+
+    def gradient(backend):
+        return torch.func.grad(lambda w: PLAIN.call((x, w, b), backend).sum())(w)
+
+    expected = results(PLAIN, (x, w, b), torch.ones_like, cpu_backend)[2]
+    torch.testing.assert_close(gradient("reference"), expected)
+    with pytest.raises(RuntimeError, match="functorch transforms"):
+        gradient(cpu_backend)
