@@ -1,8 +1,15 @@
 """Convolutions whose weights depend on the place, and the GANs built on them."""
 
 from adaconv.nn.convert import convert
-from adaconv.ops import BackendError, adaptive_conv2d, backend, backends
+from adaconv.ops import BackendError, adaptive_conv2d, backend, backends, spectral_normalize
 
 __version__ = "0.1.0"
 
-__all__ = ["BackendError", "adaptive_conv2d", "backend", "backends", "convert"]
+__all__ = [
+    "BackendError",
+    "adaptive_conv2d",
+    "backend",
+    "backends",
+    "convert",
+    "spectral_normalize",
+]
