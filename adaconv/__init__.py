@@ -1,7 +1,14 @@
 """Convolutions whose weights depend on the place, and the GANs built on them."""
 
 from adaconv.nn.convert import convert
-from adaconv.ops import BackendError, adaptive_conv2d, backend, backends, spectral_normalize
+from adaconv.ops import (
+    BackendError,
+    adaptive_conv2d,
+    backend,
+    backends,
+    minibatch_discrimination,
+    spectral_normalize,
+)
 
 __version__ = "0.1.0"
 
@@ -11,5 +18,6 @@ __all__ = [
     "backend",
     "backends",
     "convert",
+    "minibatch_discrimination",
     "spectral_normalize",
 ]

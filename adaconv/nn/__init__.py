@@ -2,6 +2,14 @@
 
 from adaconv.nn.adaptive_conv import AdaConvBlock
 from adaconv.nn.convert import convert
+from adaconv.nn.minibatch_discrimination import MinibatchDiscrimination
 from adaconv.nn.spectral_norm import SpectralNorm, spectral_norm, spectral_norm_
 
-__all__ = ["AdaConvBlock", "SpectralNorm", "convert", "spectral_norm", "spectral_norm_"]
+__all__ = [
+    "AdaConvBlock",
+    "MinibatchDiscrimination",
+    "SpectralNorm",
+    "convert",
+    "spectral_norm",
+    "spectral_norm_",
+]
