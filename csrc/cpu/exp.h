@@ -6,9 +6,9 @@
 namespace adaconv::ADACONV_VARIANT {
 
 // What exp needs to know of a type of number: how many terms of the series leave an error of the
-// last place; the bits of the significand, and what the exponent is counted from; ln 2 in two parts,
-// the first with so few digits that its multiples here are exact; and the whole number up to which
-// exp(-s) is normalised.
+// last place; the bits of the significand, and what the exponent is counted from; ln 2 in two
+// parts, the first with so few digits that its multiples here are exact; and the whole number up to
+// which exp(-s) is normalised.
 template <class T>
 struct Exp;
 template <>
