@@ -1,76 +1,83 @@
-"""Spectral normalisation on the CPU: few passes over each weight, by PyTorch's own products.
-
-A step of power iteration reads W twice, and σ costs no third time: with ``t = Wᵀu`` the new v is
-``t/‖t‖``, and ``σ = uᵀWv = t·v``. The backward pass reads the gradient twice and W once.
-"""
+"""Spectral normalisation on the CPU: allocation, dtypes and the calls into ``adaconv._C``."""
 
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from adaconv import cpu
 from adaconv.reference.spectral_norm import matrix
+
+SUFFIX = {torch.float32: "f32", torch.float64: "f64"}
 
 
 def forward(
-    weights: Sequence[Tensor],
-    us: Sequence[Tensor],
-    vs: Sequence[Tensor],
-    iterations: int,
-    dims: Sequence[int],
-    eps: float,
-) -> tuple[list[Tensor], list[Tensor], list[Tensor], Tensor]:
-    """Return the normalised weights, u and v after the iteration, and every σ."""
-    found = [
-        _normalise(*given, iterations, eps) for given in zip(weights, us, vs, dims, strict=True)
-    ]
-    normalised, new_us, new_vs, sigmas = (list(column) for column in zip(*found, strict=True))
-    return normalised, new_us, new_vs, torch.stack(sigmas)
-
-
-def _normalise(
-    weight: Tensor, u: Tensor, v: Tensor, dim: int, iterations: int, eps: float
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    dtype, weight = weight.dtype, _wide(weight)
-    rows, u, v = matrix(weight, dim), _wide(u), _wide(v)
-    image = rows.t() @ u if iterations == 0 else v
-    for _ in range(iterations):
-        u = F.normalize(rows @ v, dim=0, eps=eps)
-        image = rows.t() @ u
-        v = F.normalize(image, dim=0, eps=eps)
-    sigma = torch.dot(image, v)
-    divided = weight / torch.where(sigma.abs() < eps, eps, sigma)
-    # Results of an operator may not be its arguments.
-    return divided.to(dtype), u.to(dtype, copy=True), v.to(dtype, copy=True), sigma
+    weights: Sequence[Tensor], state: Tensor, iterations: int, dims: Sequence[int], eps: float
+) -> tuple[list[Tensor], Tensor]:
+    """Return the normalised weights, and the state after the iteration with every σ behind it."""
+    given = _matrices(weights, dims)
+    new_state = torch.empty(len(state) + len(weights), dtype=given[0].dtype)
+    new_state[: len(state)] = state
+    results = [torch.empty_like(W) for W in given]
+    arguments = _arguments(given, new_state, [None] * len(given), results)
+    _native("forward", new_state.dtype)(arguments, iterations, eps)
+    return _shaped(results, weights, dims), new_state
 
 
 def backward(
     gradients: Sequence[Tensor],
     weights: Sequence[Tensor],
-    us: Sequence[Tensor],
-    vs: Sequence[Tensor],
-    sigmas: Tensor,
+    state: Tensor,
     dims: Sequence[int],
     eps: float,
 ) -> list[Tensor]:
     """Return ``g/σ - (Σ g·W)/σ² · uvᵀ`` for every weight."""
-    given = zip(gradients, weights, us, vs, sigmas.tolist(), dims, strict=True)
-    return [_differentiate(g, w, u, v, sigma, dim, eps) for g, w, u, v, sigma, dim in given]
+    given, gs = _matrices(weights, dims), _matrices(gradients, dims)
+    results = [torch.empty_like(W) for W in given]
+    _native("backward", state.dtype)(_arguments(given, state, gs, results), eps)
+    return _shaped(results, weights, dims)
 
 
-def _differentiate(
-    gradient: Tensor, weight: Tensor, u: Tensor, v: Tensor, sigma: float, dim: int, eps: float
-) -> Tensor:
-    g = matrix(_wide(gradient), dim)
-    if abs(sigma) < eps:
-        found = g / eps
-    else:
-        inner = torch.dot(g.flatten(), matrix(_wide(weight), dim).flatten()).item()
-        found = torch.addr(g, _wide(u), _wide(v), beta=1 / sigma, alpha=-inner / sigma**2)
-    shape = weight.movedim(dim, 0).shape
-    return found.to(weight.dtype).view(shape).movedim(0, dim).contiguous()
+def _arguments(
+    matrices: Sequence[Tensor],
+    state: Tensor,
+    gradients: Sequence[Tensor | None],
+    results: Sequence[Tensor],
+) -> list[tuple]:
+    """Return what the kernels take of each matrix: its sizes, and the addresses of its parts."""
+    arguments = []
+    size = state.element_size()
+    u, sigma = state.data_ptr(), state[-len(matrices) :].data_ptr()
+    for W, g, result in zip(matrices, gradients, results, strict=True):
+        rows, columns = W.shape
+        v = u + rows * size
+        address = None if g is None else g.data_ptr()
+        arguments.append((rows, columns, W.data_ptr(), u, v, sigma, address, result.data_ptr()))
+        u, sigma = v + columns * size, sigma + size
+    return arguments
+
+
+def _matrices(tensors: Sequence[Tensor], dims: Sequence[int]) -> list[Tensor]:
+    return [_wide(matrix(t, dim)) for t, dim in zip(tensors, dims, strict=True)]
+
+
+def _shaped(
+    matrices: Sequence[Tensor], weights: Sequence[Tensor], dims: Sequence[int]
+) -> list[Tensor]:
+    """Return the matrices in the shapes, dtype and order of dimensions of the weights."""
+    return [
+        result.to(weight.dtype)
+        .view(weight.shape if dim == 0 else weight.movedim(dim, 0).shape)
+        .movedim(0, dim)
+        .contiguous()
+        for result, weight, dim in zip(matrices, weights, dims, strict=True)
+    ]
 
 
 def _wide(tensor: Tensor) -> Tensor:
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+    """Return the tensor contiguous, and in float32 at least."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32)).contiguous()
+
+
+def _native(function: str, dtype: torch.dtype):
+    return getattr(cpu._C, f"spectral_norm_{function}_{SUFFIX[dtype]}")

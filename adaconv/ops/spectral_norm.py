@@ -67,13 +67,15 @@ def spectral_normalize(
     if not weights:
         return []
     chosen = _dispatch.select(backend, STEM, [*weights, *us, *vs])
-    arguments = list(weights), list(us), list(vs), n_power_iterations, dims, eps
+    options = n_power_iterations, dims, eps
     # Autocast leaves it alone: of products in half precision, u and v would not converge.
     with _without_autocast(weights[0].device.type):
         if chosen == "reference":
-            normalised, new_us, new_vs = reference.spectral_normalize(*arguments)
+            normalised, new_us, new_vs = reference.spectral_normalize(weights, us, vs, *options)
         else:
-            normalised, new_us, new_vs, _ = _forward(*arguments, chosen)
+            state = torch.cat([t.detach() for pair in zip(us, vs, strict=True) for t in pair])
+            normalised, state = _forward(list(weights), state, *options, chosen)
+            new_us, new_vs = reference.vectors(state, weights, dims)
     if n_power_iterations > 0:
         with torch.no_grad():
             torch._foreach_copy_([*us, *vs], [*new_us, *new_vs])
@@ -135,78 +137,73 @@ def _check_one(i: int, weight: Tensor, u: Tensor, v: Tensor, dim: int) -> int:
 @torch.library.custom_op("adaconv::spectral_normalize", mutates_args=())
 def _forward(
     weights: Sequence[Tensor],
-    us: Sequence[Tensor],
-    vs: Sequence[Tensor],
+    state: Tensor,
     iterations: int,
     dims: Sequence[int],
     eps: float,
     backend: str,
-) -> tuple[list[Tensor], list[Tensor], list[Tensor], Tensor]:
-    """Return the normalised weights, u and v after the iteration, and every σ."""
-    return kernels.forward(weights, us, vs, iterations, dims, eps)
+) -> tuple[list[Tensor], Tensor]:
+    """Return the normalised weights, and the state after the iteration with every σ behind it.
+
+    The state is every u and v, one behind another; it comes back in float32 at least.
+    """
+    return kernels.forward(weights, state, iterations, dims, eps)
 
 
 @_forward.register_fake
-def _(weights, us, vs, iterations, dims, eps, backend):
-    wide = torch.promote_types(weights[0].dtype, torch.float32)
-    same = [[torch.empty_like(t) for t in given] for given in (weights, us, vs)]
-    return *same, weights[0].new_empty(len(weights), dtype=wide)
+def _(weights, state, iterations, dims, eps, backend):
+    wide = torch.promote_types(state.dtype, torch.float32)
+    new_state = state.new_empty(len(state) + len(weights), dtype=wide)
+    return [t.new_empty(t.shape) for t in weights], new_state
 
 
 @torch.library.custom_op("adaconv::spectral_normalize_backward", mutates_args=())
 def _backward(
     gradients: Sequence[Tensor],
     weights: Sequence[Tensor],
-    us: Sequence[Tensor],
-    vs: Sequence[Tensor],
-    sigmas: Tensor,
+    state: Tensor,
     dims: Sequence[int],
     eps: float,
     backend: str,
 ) -> list[Tensor]:
-    """Return the gradient of every weight."""
-    return kernels.backward(gradients, weights, us, vs, sigmas, dims, eps)
+    """Return the gradient of every weight; ``state`` is that which the forward pass returned."""
+    return kernels.backward(gradients, weights, state, dims, eps)
 
 
 @_backward.register_fake
-def _(gradients, weights, us, vs, sigmas, dims, eps, backend):
-    return [torch.empty_like(t) for t in weights]
+def _(gradients, weights, state, dims, eps, backend):
+    return [t.new_empty(t.shape) for t in weights]
 
 
 def _save_for_backward(ctx, inputs, output):
-    weights, _, _, _, *options = inputs
-    _, us, vs, sigmas = output
-    ctx.mark_non_differentiable(*us, *vs, sigmas)
-    ctx.save_for_backward(*weights, *us, *vs, sigmas)
-    ctx.options = options
+    weights, _, _, *ctx.options = inputs
+    _, state = output
+    ctx.mark_non_differentiable(state)
+    ctx.save_for_backward(*weights, state)
 
 
-def _differentiate(ctx, gradients, *_):
-    *tensors, sigmas = ctx.saved_tensors
-    count = len(gradients)
-    groups = [tensors[i : i + count] for i in range(0, 3 * count, count)]
-    found = _backward(gradients, *groups, sigmas, *ctx.options)
-    return found, [None] * count, [None] * count, *(None,) * 4
+def _differentiate(ctx, gradients, _):
+    *weights, state = ctx.saved_tensors
+    return _backward(gradients, weights, state, *ctx.options), *(None,) * 5
 
 
 _forward.register_autograd(_differentiate, setup_context=_save_for_backward)
 
 
 def _save_for_double_backward(ctx, inputs, output):
-    gradients, weights, us, vs, _, *options, _ = inputs
-    ctx.save_for_backward(*gradients, *weights, *us, *vs)
-    ctx.options = options
+    gradients, weights, state, *ctx.options, _ = inputs
+    ctx.save_for_backward(*gradients, *weights, state)
 
 
 def _differentiate_twice(ctx, cotangents):
-    tensors, count = ctx.saved_tensors, len(cotangents)
+    *tensors, state = ctx.saved_tensors
+    count = len(cotangents)
     with torch.enable_grad():
         # New names for the same tensors: their gradients must not flow on into each other.
-        names = [t.view_as(t) if t.requires_grad else t for t in tensors[: 2 * count]]
-        first = reference.backward(
-            names[:count], names[count:], tensors[2 * count : -count], tensors[-count:],
-            *ctx.options,
-        )  # fmt: skip
+        names = [t.view_as(t) if t.requires_grad else t for t in tensors]
+        weights, dims = names[count:], ctx.options[0]
+        us, vs = reference.vectors(state.to(weights[0].dtype), weights, dims)
+        first = reference.backward(names[:count], weights, us, vs, *ctx.options)
     wanted = [t for t in names if t.requires_grad]
     found = iter(
         torch.autograd.grad(
@@ -214,8 +211,7 @@ def _differentiate_twice(ctx, cotangents):
         )
     )
     gradients = [next(found) if t.requires_grad else None for t in names]
-    nothing = [None] * count
-    return gradients[:count], gradients[count:], nothing, nothing, *(None,) * 4
+    return gradients[:count], gradients[count:], *(None,) * 4
 
 
 _backward.register_autograd(_differentiate_twice, setup_context=_save_for_double_backward)

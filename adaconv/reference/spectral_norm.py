@@ -12,6 +12,17 @@ def matrix(weight: Tensor, dim: int) -> Tensor:
     return weight.movedim(dim, 0).flatten(1)
 
 
+def vectors(
+    state: Tensor, weights: Sequence[Tensor], dims: Sequence[int]
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Return every u and every v, which lie in ``state`` as u, v, u, v, ..., and more behind."""
+    rows = [weight.shape[dim] for weight, dim in zip(weights, dims, strict=True)]
+    pairs = ((count, w.numel() // count) for count, w in zip(rows, weights, strict=True))
+    sizes = [size for pair in pairs for size in pair]
+    parts = list(state[: sum(sizes)].split(sizes))
+    return parts[::2], parts[1::2]
+
+
 def iterate(
     weight: Tensor, u: Tensor, v: Tensor, iterations: int, eps: float
 ) -> tuple[Tensor, Tensor]:

@@ -3,27 +3,13 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from spectral_norm_cases import WEIGHTS, drawn
 from torch.nn.utils.parametrizations import _SpectralNorm
 
 import adaconv
 from adaconv import spectral_normalize
 
-#: (shape, dimension of the rows), as of Conv2d, Linear, ConvTranspose1d, Bilinear, ConvTranspose2d
-WEIGHTS = [((4, 3, 2, 2), 0), ((3, 5), 0), ((2, 6, 3), 1), ((1, 7, 2), 0), ((3, 4, 2, 2), -3)]
 DIMS = [dim for _, dim in WEIGHTS]
-
-
-def drawn(dtype=torch.float64, seed=0):
-    """Return weights, us and vs."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def normal(*shape):
-        return torch.randn(shape, generator=generator, dtype=torch.float64)
-
-    weights = [normal(*shape).to(dtype).requires_grad_() for shape, _ in WEIGHTS]
-    us = [F.normalize(normal(shape[dim]), dim=0).to(dtype) for shape, dim in WEIGHTS]
-    columns = [w.numel() // len(u) for w, u in zip(weights, us, strict=True)]
-    return weights, us, [F.normalize(normal(count), dim=0).to(dtype) for count in columns]
 
 
 def normalize(weights, us, vs, n, **options):
@@ -166,12 +152,13 @@ def test_no_weights():
 def test_opcheck(cpu_backend):
     weights, us, vs = drawn()
     dims = [dim % len(shape) for shape, dim in WEIGHTS]
+    state = torch.cat([t for pair in zip(us, vs, strict=True) for t in pair])
     for n in (0, 2):
-        given = (weights, us, vs, n, dims, 1e-12, cpu_backend)
+        given = (weights, state, n, dims, 1e-12, cpu_backend)
         torch.library.opcheck(torch.ops.adaconv.spectral_normalize, given)
-    _, us, vs, sigmas = torch.ops.adaconv.spectral_normalize(*given)
+    _, state = torch.ops.adaconv.spectral_normalize(*given)
     gradients = [w.detach().sin().requires_grad_() for w in weights]
-    given = (gradients, weights, us, vs, sigmas, dims, 1e-12, cpu_backend)
+    given = (gradients, weights, state, dims, 1e-12, cpu_backend)
     torch.library.opcheck(torch.ops.adaconv.spectral_normalize_backward, given)
 
 
