@@ -114,7 +114,7 @@ def _check(
 
 
 def _rank(name: str, tensor: Tensor) -> int:
-    """Return how many dimensions a tensor must have: u and v one, a weight any number but those."""
+    """Return how many dimensions a tensor must have: u and v 1, a weight as it has, 2 at least."""
     return max(2, tensor.dim()) if name.startswith("w") and isinstance(tensor, Tensor) else 1
 
 
