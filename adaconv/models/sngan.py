@@ -1,9 +1,9 @@
 """The discriminator of SNGAN."""
 
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
 
 from adaconv.models._layers import check_image_size, check_width, initialize, scaled
+from adaconv.nn import spectral_norm, spectral_norm_
 
 #: Channels after each convolution: the published table's, and those of the authors' code.
 CHANNELS = {
@@ -31,7 +31,7 @@ class SNGANDiscriminator(nn.Module):
     ======================  ============  ==========
 
     A leaky ReLU of slope 0.1 follows each convolution. Each forward pass in training mode makes one
-    step of power iteration.
+    step of power iteration, of all layers in one call.
 
     Args:
         image_size: S, a multiple of 8.
@@ -45,8 +45,8 @@ class SNGANDiscriminator(nn.Module):
     3.
 
     Deviations: the published table has the narrow channels, published code the wide ones; both are
-    here. Weights start from N(0, 0.02²) truncated at two deviations, as AdaGAN's do, and PyTorch's
-    spectral norm makes 15 steps of power iteration at the start where one would do.
+    here. Weights start from N(0, 0.02²) truncated at two deviations, as AdaGAN's do, and as
+    PyTorch's, the spectral norm makes 15 steps of power iteration at the start where one would do.
     """
 
     def __init__(self, image_size: int = 32, width: float = 1.0, *, wide: bool = False) -> None:
@@ -61,6 +61,7 @@ class SNGANDiscriminator(nn.Module):
             layers += [spectral_norm(initialize(convolution)), nn.LeakyReLU(0.1, inplace=True)]
         self.features = nn.Sequential(*layers)
         self.dense = spectral_norm(initialize(nn.Linear(channels[-1] * (image_size // 8) ** 2, 1)))
+        spectral_norm_(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (N, 3, S, S) to logits (N,)."""

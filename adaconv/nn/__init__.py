@@ -2,5 +2,17 @@
 
 from adaconv.nn.adaptive_conv import AdaConvBlock
 from adaconv.nn.convert import convert
+from adaconv.nn.minibatch_discrimination import MinibatchDiscrimination
+from adaconv.nn.spectral_norm import SpectralNorm, spectral_norm, spectral_norm_
+from adaconv.nn.virtual_batch_norm import VirtualBatchNorm2d, fix_reference_
 
-__all__ = ["AdaConvBlock", "convert"]
+__all__ = [
+    "AdaConvBlock",
+    "MinibatchDiscrimination",
+    "SpectralNorm",
+    "VirtualBatchNorm2d",
+    "convert",
+    "fix_reference_",
+    "spectral_norm",
+    "spectral_norm_",
+]

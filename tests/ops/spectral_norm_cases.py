@@ -1,0 +1,37 @@
+"""Calls of spectral normalisation that the tests share."""
+
+import torch
+import torch.nn.functional as F
+
+from adaconv import spectral_normalize
+
+#: Outputs of the CPU backend, as ``--perturb`` names them: Ŵ; u, v and σ; the gradients.
+OUTPUTS = ("forward.0", "forward.1", "backward.0")
+
+#: (shape, dimension of the rows), as of Conv2d, Linear, ConvTranspose1d, Bilinear, ConvTranspose2d
+WEIGHTS = [((4, 3, 2, 2), 0), ((3, 5), 0), ((2, 6, 3), 1), ((1, 7, 2), 0), ((3, 4, 2, 2), -3)]
+
+#: What the kernel cuts into blocks and vectors: long rows, many rows, and what is left of both.
+LARGE = [((70, 1000), 0), ((1, 8192), 0), ((5, 70001), 0), ((35, 455, 9), 0), ((33, 130, 5), 1)]
+
+
+def drawn(dtype=torch.float64, seed=0, weights=WEIGHTS):
+    """Return weights, us and vs."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(*shape):
+        return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+    tensors = [normal(*shape).to(dtype).requires_grad_() for shape, _ in weights]
+    us = [F.normalize(normal(shape[dim]), dim=0).to(dtype) for shape, dim in weights]
+    columns = [w.numel() // len(u) for w, u in zip(tensors, us, strict=True)]
+    return tensors, us, [F.normalize(normal(count), dim=0).to(dtype) for count in columns]
+
+
+def results(weights, tensors, us, vs, n, **options):
+    """Return the normalised weights, the new us and vs, and the gradients."""
+    us, vs = [u.clone() for u in us], [v.clone() for v in vs]
+    dims = [dim for _, dim in weights]
+    found = spectral_normalize(tensors, us, vs, n, dims=dims, **options)
+    upstream = [torch.sin(torch.arange(y.numel()).double()).view(y.shape).to(y) for y in found]
+    return [*found, *us, *vs, *torch.autograd.grad(found, tensors, upstream)]
