@@ -1,10 +1,18 @@
 """Options and fixtures of the whole suite."""
 
+import os
+
 import pytest
+import torch
 
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")  # read when Triton is imported
+
+import adaconv
 import adaconv.cpu as cpu
+from adaconv.ops import _dispatch
 
-#: What ``--perturb`` can falsify: (function of the CPU backend, place in its result).
+#: What ``--perturb`` can falsify: (function of a backend, place in its result).
 OUTPUTS = {
     "y": ("forward", 0),
     "gx": ("backward", 0),
@@ -14,11 +22,15 @@ OUTPUTS = {
 }
 
 
+#: Where the Triton kernels run: on a GPU, or in Triton's interpreter.
+TRITON_DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def pytest_addoption(parser):
     parser.addoption(
         "--perturb",
         choices=OUTPUTS,
-        help="make this output of the CPU kernel wrong by 1 %: the suite must then fail",
+        help="make this output of the kernels wrong by 1 %: the suite must then fail",
     )
 
 
@@ -26,21 +38,26 @@ def pytest_configure(config):
     name = config.getoption("--perturb")
     if name is None:
         return
-    from adaconv.cpu import adaptive_conv
-
     function, place = OUTPUTS[name]
-    original = getattr(adaptive_conv, function)
+    for backend, reason in adaconv.backends().items():
+        if reason is None and backend in _dispatch.PACKAGES:
+            _perturb(_dispatch.kernels(backend, "adaptive_conv"), function, place)
+
+
+def _perturb(module, function, place):
+    original = getattr(module, function)
 
     def perturbed(*args):
         results = list(original(*args))
         results[place] = results[place] * 1.01
         return tuple(results)
 
-    setattr(adaptive_conv, function, perturbed)
+    setattr(module, function, perturbed)
 
 
 def pytest_report_header():
-    return f"adaconv backend cpu: {cpu.unavailable or cpu.variant()}"
+    triton = adaconv.backends()["triton"] or TRITON_DEVICE
+    return f"adaconv backends: cpu: {cpu.unavailable or cpu.variant()}; triton: {triton}"
 
 
 @pytest.fixture(params=["cpu", "reference"])
@@ -57,3 +74,21 @@ def cpu_backend():
     if cpu.unavailable is not None:
         pytest.skip(cpu.unavailable)
     return "cpu"
+
+
+@pytest.fixture
+def triton_device():
+    """Return where the Triton kernels run; skip, with the reason, where they do not."""
+    reason = _dispatch.BACKENDS["triton"]("adaptive_conv", [torch.empty(0, device=TRITON_DEVICE)])
+    if reason is not None:
+        pytest.skip(reason)
+    return TRITON_DEVICE
+
+
+@pytest.fixture
+def poisoned():
+    """Fill what is allocated, and not zeroed, with NaN."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(before)
