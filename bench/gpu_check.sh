@@ -12,5 +12,7 @@ if [ "$device" = cpu ]; then
   export TRITON_INTERPRET=1
   tests+=(-k "empty_batch or whole")
 fi
+# Every case compiles kernels of its own.
+"$python" -c 'import xdist' 2>/dev/null && tests+=(-n "$(($(nproc) < 12 ? $(nproc) : 12))")
 "$python" -m pytest -q "${tests[@]}"
 "$python" -m adaconv_bench.gpu --device "$device" --out "${1:-bench/results}"

@@ -11,10 +11,10 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 
+import adaconv_kernels
 from torch import Tensor
 
 import adaconv.cpu as cpu
-import adaconv_kernels
 
 ENVIRONMENT_VARIABLE = "ADACONV_BACKEND"
 

@@ -229,7 +229,8 @@ def time_generator(dtype: torch.dtype, device: Device) -> list[dict[str, Any]]:
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Return the rows as text, speed-ups of adaconv first."""
     lines = [
-        f"{'case':10} {'dtype':9} {'provider':14} {'fwd ms':>9} {'fwd+bwd ms':>11} {'speed-up':>9} MiB"
+        f"{'case':10} {'dtype':9} {'provider':14} "
+        f"{'fwd ms':>9} {'fwd+bwd ms':>11} {'speed-up':>9} MiB"
     ]
     for row in rows:
         ours = next(

@@ -14,7 +14,7 @@ from triton.language import constexpr
 
 from adaconv_kernels import INTERPRETED
 
-#: :func:`torch.get_float32_matmul_precision` → how many numbers of float16 stand for one of float32.
+#: :func:`torch.get_float32_matmul_precision` → numbers of float16 that stand for one of float32.
 TERMS = {"highest": 2, "high": 1, "medium": 1}
 
 #: Factors of float32 are scaled until the largest lies below 2 to this power, in float16's range.

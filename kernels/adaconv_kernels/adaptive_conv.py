@@ -20,7 +20,7 @@ PROGRAMS, STEPS = 4, 4
 
 
 class Config(NamedTuple):
-    """How a kernel is cut: pixels, columns (taps times outputs) and features of a tile; its launch."""
+    """How a kernel is cut: pixels, columns (taps times outputs), features of a tile; its launch."""
 
     pixels: int
     columns: int
@@ -29,8 +29,8 @@ class Config(NamedTuple):
     stages: int
 
 
-#: What each kernel is cut into, by whether factors are split in two and D is above 64: the fastest of
-#: a search on an H100, at AdaGAN's layers.
+#: How each kernel is cut, by whether factors are split in two and D is above 64: the fastest
+#: of a search on an H100, at AdaGAN's layers.
 CONFIGS = {
     "forward": {
         (False, False): Config(128, 64, 128, 4, 3),
@@ -98,7 +98,15 @@ def _total(parts: Tensor) -> Tensor:
 class _Call:
     """One call's arguments in the form that the kernels read them."""
 
-    def __init__(self, x, d, P, q, options: tuple, gy: Tensor | None = None):
+    def __init__(
+        self,
+        x: Tensor,
+        d: Tensor,
+        P: Tensor,
+        q: Tensor | None,
+        options: tuple,
+        gy: Tensor | None = None,
+    ):
         stride, padding, dilation, groups, self.slope, upsample = options
         self.scales = None
         if _device.is_split(x.dtype):
@@ -109,7 +117,7 @@ class _Call:
             for i, matrix in enumerate((_rows(d), P.contiguous()))
         )
         self.q = None if q is None else q.flatten(1).t().contiguous()
-        self.gy = None if gy is None else _rows(gy)
+        self.gy = d.new_empty(0) if gy is None else _rows(gy)
         self.groups, self.outputs, self.group_outputs = groups, len(P), len(P) // groups
         self.taps = P.shape[2] * P.shape[3]
         self.columns = P.shape[1] * self.taps
@@ -206,7 +214,9 @@ def backward(
     """
     gradients = allocate_gradients(x, d, P, wanted, x.dtype)
     if gy.numel() == 0:
-        return tuple(gradient.zero_() for gradient in gradients)
+        for gradient in gradients:
+            gradient.zero_()
+        return gradients
     with _device.guard(x):
         options = (stride, padding, dilation, groups, negative_slope, upsample)
         call = _Call(x, d, P, q, options, gy)

@@ -15,13 +15,13 @@ A step takes BLOCK_J taps times BLOCK_O outputs, the columns of the first produc
 in memory: z lives in registers, and the backward pass makes it anew. What several programs share is
 written apart and added up afterwards, so that every sum has one order.
 
-Matrices lie in memory by rows: d (pixels, D), gy (pixels, O), P (O, J, D), q (J, O). Groups are runs
-of O / groups outputs, whose J counts the channels of their group alone.
+Matrices lie in memory by rows: d (pixels, D), gy (pixels, O), P (O, J, D), q (J, O). Groups are
+runs of O / groups outputs, whose J counts the channels of their group alone.
 
-Factors in float32 are multiplied as TERMS numbers of float16, of 11 bits each, one matrix behind the
-other: three products of tensor cores give float32's accuracy, one that of tf32, at twice its rate.
-So that they fit float16's range they are scaled by powers of two; ``scales`` has those of d, of P
-and of u·x. Where SCALED is false, they are the tensors' own float16 or bfloat16.
+Factors in float32 are multiplied as TERMS numbers of float16, of 11 bits each, one matrix behind
+the other: three products of tensor cores give float32's accuracy, one that of tf32, at twice its
+rate. So that they fit float16's range they are scaled by powers of two; ``scales`` has those of d,
+of P and of u·x. Where SCALED is false, they are the tensors' own float16 or bfloat16.
 """
 
 import triton
@@ -170,7 +170,8 @@ def _regress(
 def forward_kernel(
     x, x_strides, d, d_term, P, P_term, q, scales, y, picture, pixels, J, D, outputs, group_outputs,
     geometry: constexpr, SLOPE: constexpr, TAPS: constexpr, HAS_Q: constexpr, SCALED: constexpr,
-    TERMS: constexpr, BLOCK_M: constexpr, BLOCK_J: constexpr, BLOCK_O: constexpr, BLOCK_D: constexpr,
+    TERMS: constexpr,
+    BLOCK_M: constexpr, BLOCK_J: constexpr, BLOCK_O: constexpr, BLOCK_D: constexpr,
     ONE_BLOCK: constexpr,
 ):  # fmt: skip
     """Write y of one run of taps: (splits, pixels, outputs); grid (tiles, output tiles, splits)."""
@@ -228,7 +229,8 @@ def inputs_kernel(
     x, x_strides, d, d_term, P, P_term, q, scales, gy, gx, gd, picture, pixels, J, D, outputs,
     group_outputs,
     geometry: constexpr, SLOPE: constexpr, TAPS: constexpr, HAS_Q: constexpr, SCALED: constexpr,
-    TERMS: constexpr, BLOCK_M: constexpr, BLOCK_J: constexpr, BLOCK_O: constexpr, BLOCK_D: constexpr,
+    TERMS: constexpr,
+    BLOCK_M: constexpr, BLOCK_J: constexpr, BLOCK_O: constexpr, BLOCK_D: constexpr,
     ONE_BLOCK: constexpr, ONE_TILE: constexpr, D_BLOCKS: constexpr,
 ):  # fmt: skip
     """Write gx by output pixel, (groups·J, pixels), and gd of a run of taps, (splits, pixels, D).
@@ -304,7 +306,8 @@ def weights_kernel(
     x, x_strides, d, d_term, P, P_term, q, scales, gy, gP, gq, picture, pixels, J, D, outputs,
     group_outputs,
     geometry: constexpr, SLOPE: constexpr, TAPS: constexpr, HAS_Q: constexpr, SCALED: constexpr,
-    TERMS: constexpr, BLOCK_M: constexpr, BLOCK_J: constexpr, BLOCK_O: constexpr, BLOCK_D: constexpr,
+    TERMS: constexpr,
+    BLOCK_M: constexpr, BLOCK_J: constexpr, BLOCK_O: constexpr, BLOCK_D: constexpr,
     ONE_BLOCK: constexpr, D_BLOCKS: constexpr,
 ):  # fmt: skip
     """Write gP and gq of a run of pixels, (splits, outputs, J, D) and (splits, J, outputs).
