@@ -110,9 +110,14 @@ def adaptive_conv2d(
     return y
 
 
+@torch.compiler.assume_constant_result  # some releases of torch.compile cannot look into it
+def _has_autocast(device: str) -> bool:
+    return torch.amp.is_autocast_available(device)
+
+
 def _autocast(tensor: Any, device: str) -> Any:
     """Cast to autocast's dtype where it is on, as it does for convolutions (float64 stays)."""
-    if not isinstance(tensor, Tensor) or not torch.amp.is_autocast_available(device):
+    if not isinstance(tensor, Tensor) or not _has_autocast(device):
         return tensor
     if not torch.is_autocast_enabled(device):
         return tensor
