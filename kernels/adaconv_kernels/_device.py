@@ -36,6 +36,33 @@ def guard(tensor: Tensor) -> contextlib.AbstractContextManager[Any]:
     return torch.cuda.device(tensor.device) if tensor.is_cuda else contextlib.nullcontext()
 
 
+_compiled: dict[tuple, Any] = {}
+
+
+def launch(kernel: Any, grid: tuple[int, int, int], *args: Any, **constants: Any) -> None:
+    """Run a kernel on its arguments, in their order, and its constants.
+
+    What was compiled for arguments alike is kept: Triton's own look-up takes longer than many of the
+    kernels run.
+    """
+    if INTERPRETED:
+        kernel[grid](*args, **constants)
+        return
+    key = (kernel, torch.cuda.current_device(), *map(_alike, args), *constants.items())
+    compiled = _compiled.get(key)
+    if compiled is None:
+        _compiled[key] = kernel[grid](*args, **constants)
+    else:
+        compiled[grid](*args, *(constants[name] for name in kernel.arg_names[len(args) :]))
+
+
+def _alike(argument: Any) -> Any:
+    """Return what Triton compiles for: of tensors the type and whether they are aligned."""
+    if isinstance(argument, Tensor):
+        return argument.dtype, argument.data_ptr() % 16 == 0
+    return argument
+
+
 def is_split(dtype: torch.dtype) -> bool:
     """Whether factors of this type are multiplied as numbers of float16."""
     return dtype == torch.float32 and not INTERPRETED
@@ -47,7 +74,7 @@ def scales(d: Tensor, P: Tensor, u: Sequence[Tensor], slope: float) -> Tensor:
     largest = torch.stack(torch._foreach_norm(tensors, float("inf")))
     result = largest.new_empty(3)
     slack = max(0, math.ceil(math.log2(abs(slope)))) if slope else 0
-    scale_kernel[(1,)](largest, result, U=bool(u), LARGEST=LARGEST, SLACK=slack)
+    launch(scale_kernel, (1, 1, 1), largest, result, U=bool(u), LARGEST=LARGEST, SLACK=slack)
     return result
 
 
@@ -86,7 +113,8 @@ def factor(tensor: Tensor, scale: Tensor | None) -> Tensor:
     terms = TERMS[torch.get_float32_matmul_precision()]
     result = tensor.new_empty((terms, *tensor.shape), dtype=torch.float16)
     count = tensor.numel()
-    split_kernel[(triton.cdiv(count, 1024),)](tensor, result, scale, count, TERMS=terms, BLOCK=1024)
+    grid = triton.cdiv(count, 1024), 1, 1
+    launch(split_kernel, grid, tensor, result, scale, count, TERMS=terms, BLOCK=1024)
     return result
 
 

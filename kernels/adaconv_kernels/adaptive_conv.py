@@ -12,7 +12,7 @@ from adaconv_kernels import _device
 from adaconv_kernels import adaptive_conv_kernels as kernels
 
 #: Bytes that the gradient of x, by output pixel, may take at a time.
-COLUMN_BYTES = 64 << 20
+COLUMN_BYTES = 96 << 20
 
 #: A loop is cut into runs that different programs take, until there are so many for each
 #: multiprocessor, but into none of fewer steps than these.
@@ -149,10 +149,10 @@ class _Call:
 
     def launch(self, kernel, grid: tuple[int, int, int], *tensors: Tensor, **constants) -> None:
         """Run a kernel on the arguments that all of them read, and on tensors of its own."""
-        kernel[grid](
-            self.x, self.x.stride(), self.d, self.d.stride(0), self.P, self.P.stride(0), self.q,
-            self.scales, *tensors, self.picture, self.pixels, self.columns, self.features,
-            self.outputs, self.group_outputs, **constants,
+        _device.launch(
+            kernel, grid, self.x, self.x.stride(), self.d, self.d.stride(0), self.P,
+            self.P.stride(0), self.q, self.scales, *tensors, self.picture, self.pixels,
+            self.columns, self.features, self.outputs, self.group_outputs, **constants,
         )  # fmt: skip
 
     def splits(self, programs: int, steps: int) -> int:
@@ -259,9 +259,10 @@ def _inputs(call: _Call, gx: Tensor | None, gd: Tensor | None) -> None:
     if gx is not None:
         total = torch.empty_like(gx, dtype=torch.float32)
         n, channels, h, w = gx.shape
-        kernels.gather_kernel[(triton.cdiv(n * h * w, 256), channels)](
-            columns, total, total.stride(), call.picture, n * h * w, call.pixels,
-            geometry=call.geometry, TAPS=call.taps, BLOCK=256,
+        grid = triton.cdiv(n * h * w, 256), channels, 1
+        _device.launch(
+            kernels.gather_kernel, grid, columns, total, total.stride(), call.picture, n * h * w,
+            call.pixels, geometry=call.geometry, TAPS=call.taps, BLOCK=256,
         )  # fmt: skip
         gx.copy_(total)
 
