@@ -21,6 +21,16 @@ TERMS = {"highest": 2, "high": 1, "medium": 1}
 LARGEST = 15
 
 
+def cdiv(a: int, b: int) -> int:
+    """Return a / b, rounded up; Triton's own does it, and much slower."""
+    return -(-a // b)
+
+
+def power_of_2(least: int) -> int:
+    """Return the least power of two that is no smaller."""
+    return 1 << (least - 1).bit_length()
+
+
 @functools.cache
 def _processors(device: torch.device) -> int:
     return torch.cuda.get_device_properties(device).multi_processor_count
@@ -42,8 +52,8 @@ _compiled: dict[tuple, Any] = {}
 def launch(kernel: Any, grid: tuple[int, int, int], *args: Any, **constants: Any) -> None:
     """Run a kernel on its arguments, in their order, and its constants.
 
-    What was compiled for arguments alike is kept: Triton's own look-up takes longer than many of the
-    kernels run.
+    What was compiled for arguments alike is kept: Triton's own look-up takes longer than many a
+    kernel.
     """
     if INTERPRETED:
         kernel[grid](*args, **constants)
@@ -113,7 +123,7 @@ def factor(tensor: Tensor, scale: Tensor | None) -> Tensor:
     terms = TERMS[torch.get_float32_matmul_precision()]
     result = tensor.new_empty((terms, *tensor.shape), dtype=torch.float16)
     count = tensor.numel()
-    grid = triton.cdiv(count, 1024), 1, 1
+    grid = cdiv(count, 1024), 1, 1
     launch(split_kernel, grid, tensor, result, scale, count, TERMS=terms, BLOCK=1024)
     return result
 

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-import triton
 from torch import Tensor
 
 from adaconv_kernels import _device
 from adaconv_kernels import adaptive_conv_kernels as kernels
+from adaconv_kernels._device import cdiv, power_of_2
 
 #: Bytes that the gradient of x, by output pixel, may take at a time.
 COLUMN_BYTES = 96 << 20
@@ -137,8 +137,8 @@ class _Call:
     def configure(self, kernel: str) -> tuple[Config, dict[str, Any]]:
         """Return how a kernel is cut, and what it is compiled for."""
         config = CONFIGS[kernel][self.scales is not None, self.features > 64]
-        outputs = min(triton.next_power_of_2(self.group_outputs), config.columns)
-        features = max(16, min(triton.next_power_of_2(self.features), config.features))
+        outputs = min(power_of_2(self.group_outputs), config.columns)
+        features = max(16, min(power_of_2(self.features), config.features))
         return config, {
             "geometry": self.geometry, "SLOPE": self.slope, "TAPS": self.taps,
             "HAS_Q": self.q is not None, "SCALED": self.scales is not None, "TERMS": len(self.P),
@@ -182,9 +182,9 @@ def forward(
     with _device.guard(x):
         call = _Call(x, d, P, q, (stride, padding, dilation, groups, negative_slope, upsample))
         config, constants = call.configure("forward")
-        tiles = triton.cdiv(call.pixels, config.pixels)
-        output_tiles = groups * triton.cdiv(call.group_outputs, constants["BLOCK_O"])
-        steps = triton.cdiv(call.columns, constants["BLOCK_J"])
+        tiles = cdiv(call.pixels, config.pixels)
+        output_tiles = groups * cdiv(call.group_outputs, constants["BLOCK_O"])
+        steps = cdiv(call.columns, constants["BLOCK_J"])
         splits = call.splits(tiles * output_tiles, steps)
         parts = x.new_empty((splits, call.pixels, call.outputs), dtype=torch.float32)
         call.launch(kernels.forward_kernel, (tiles, output_tiles, splits), parts, **constants)
@@ -242,9 +242,9 @@ def backward(
 def _inputs(call: _Call, gx: Tensor | None, gd: Tensor | None) -> None:
     """Write the gradients of x and d of some samples."""
     config, constants = call.configure("inputs")
-    tiles = triton.cdiv(call.pixels, config.pixels)
-    d_blocks = triton.cdiv(call.features, constants["BLOCK_D"])
-    steps = triton.cdiv(call.columns, constants["BLOCK_J"])
+    tiles = cdiv(call.pixels, config.pixels)
+    d_blocks = cdiv(call.features, constants["BLOCK_D"])
+    steps = cdiv(call.columns, constants["BLOCK_J"])
     splits = call.splits(tiles * call.groups * d_blocks, steps)
     columns = call.x.new_empty((call.groups * call.columns, call.pixels), dtype=torch.float32)
     parts = call.x.new_empty(
@@ -259,7 +259,7 @@ def _inputs(call: _Call, gx: Tensor | None, gd: Tensor | None) -> None:
     if gx is not None:
         total = torch.empty_like(gx, dtype=torch.float32)
         n, channels, h, w = gx.shape
-        grid = triton.cdiv(n * h * w, 256), channels, 1
+        grid = cdiv(n * h * w, 256), channels, 1
         _device.launch(
             kernels.gather_kernel, grid, columns, total, total.stride(), call.picture, n * h * w,
             call.pixels, geometry=call.geometry, TAPS=call.taps, BLOCK=256,
@@ -270,10 +270,10 @@ def _inputs(call: _Call, gx: Tensor | None, gd: Tensor | None) -> None:
 def _weights(call: _Call) -> tuple[Tensor, Tensor]:
     """Return the gradients of P and q in float32."""
     config, constants = call.configure("weights")
-    d_blocks = triton.cdiv(call.features, constants["BLOCK_D"])
-    output_tiles = call.groups * triton.cdiv(call.group_outputs, constants["BLOCK_O"])
-    j_blocks = triton.cdiv(call.columns, constants["BLOCK_J"])
-    steps = triton.cdiv(call.pixels, config.pixels)
+    d_blocks = cdiv(call.features, constants["BLOCK_D"])
+    output_tiles = call.groups * cdiv(call.group_outputs, constants["BLOCK_O"])
+    j_blocks = cdiv(call.columns, constants["BLOCK_J"])
+    steps = cdiv(call.pixels, config.pixels)
     splits = call.splits(j_blocks * output_tiles * d_blocks, steps)
     gP, gq = (
         call.x.new_empty((splits, *shape), dtype=torch.float32)

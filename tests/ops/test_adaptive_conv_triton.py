@@ -3,8 +3,14 @@
 On small integers every order of summation gives the same result, so that they must be equal.
 """
 
+import os
 import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
+import adaconv_kernels
 import pytest
 import torch
 from adaptive_conv_cases import Case, results
@@ -13,6 +19,15 @@ from adaconv import adaptive_conv2d
 from adaconv.nn import AdaConvBlock
 
 pytestmark = pytest.mark.usefixtures("poisoned")
+
+#: Faults of the kernels, each of which must be noticed: (what stands there, what is to stand).
+FAULTS = {
+    "border": ("inside = (ih >= 0)", "inside = (ih >= -1)"),
+    "last taps": ("& (j < J)[None, :]\n", "\n"),
+    "last features": ("d_live[:, None] & (k < D)", "d_live[:, None]"),
+    "sum of gq": ("tl.sum(tl.sum(by_lane, 2), 0)", "tl.sum(by_lane, 2)[0]"),
+    "gather": ("reads = (top >= 0)", "reads = (top >= 1)"),
+}
 
 
 def small_case(seed):
@@ -64,7 +79,7 @@ def integers(seed):
     return lambda *shape: torch.randint(-2, 3, shape, generator=generator)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("index", range(len(CASES)))
 def test_integers_are_exact(triton_device, index, dtype):
     case = CASES[index]
@@ -204,3 +219,32 @@ def test_second_derivatives(triton_device):
         found.append(torch.autograd.grad(sum(g.square().sum() for g in first), leaves[:4]))
     for got, want in zip(*found, strict=True):
         torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5 * want.abs().max().item())
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_faults_are_noticed(triton_device, tmp_path, fault):
+    copy = tmp_path / "adaconv_kernels"
+    shutil.copytree(Path(adaconv_kernels.__file__).parent, copy)
+    source = copy / "adaptive_conv_kernels.py"
+    old, new = FAULTS[fault]
+    assert old in source.read_text()
+    source.write_text(source.read_text().replace(old, new))
+    done = _tests_again({"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])})
+    assert done.returncode == 1, done.stdout
+
+
+@pytest.mark.parametrize("output", ["y", "gx", "gd", "gP", "gq"])
+def test_an_error_of_one_percent_is_noticed(triton_device, output):
+    done = _tests_again({}, f"--perturb={output}")
+    assert done.returncode == 1, done.stdout
+
+
+def _tests_again(environment, *options):
+    command = ["-m", "pytest", "-x", "-p", "no:cacheprovider", "-k", "integers and float32"]
+    return subprocess.run(
+        [sys.executable, *command, *options, __file__],
+        cwd=Path(__file__).parent,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+    )
