@@ -14,7 +14,7 @@ export ADACONV_BUILD ?= cpu
 # Threads that wait do not spin: kinder to what else runs here, and steadier to measure.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-SOURCES := $(shell find adaconv bench/adaconv_bench csrc -name '*.py' -o -name '*.cpp' -o -name '*.h')
+SOURCES := $(shell find adaconv bench/adaconv_bench csrc kernels -name '*.py' -o -name '*.cpp' -o -name '*.h')
 INSTALLED := $(VENV)/.installed-$(ADACONV_BUILD)
 DEMO := demo
 

@@ -1,18 +1,26 @@
 """Options and fixtures of the whole suite."""
 
-import importlib
+import os
 
 import pytest
 import torch
 
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")  # read when Triton is imported
+
+import adaconv
 import adaconv.cpu as cpu
+from adaconv.ops import _dispatch
+
+#: Where the Triton kernels run: on a GPU, or in Triton's interpreter.
+TRITON_DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def pytest_addoption(parser):
     parser.addoption(
         "--perturb",
         metavar="STEM.FUNCTION.PLACE",
-        help="make one result of a function of adaconv.cpu.STEM wrong by 1 %: the suite must fail",
+        help="make one result of a backend's function wrong by 1 %: the suite must then fail",
     )
 
 
@@ -21,7 +29,12 @@ def pytest_configure(config):
     if name is None:
         return
     stem, function, place = name.split(".")
-    kernels = importlib.import_module(f"adaconv.cpu.{stem}")
+    for backend, reason in adaconv.backends(stem).items():
+        if reason is None and backend in _dispatch.PACKAGES:
+            _perturb(_dispatch.kernels(backend, stem), function, int(place))
+
+
+def _perturb(kernels, function, place):
     original = getattr(kernels, function)
 
     def falsified(result):
@@ -31,13 +44,14 @@ def pytest_configure(config):
         results = original(*args)
         if isinstance(results, torch.Tensor):
             return falsified(results)
-        return type(results)(falsified(r) if i == int(place) else r for i, r in enumerate(results))
+        return type(results)(falsified(r) if i == place else r for i, r in enumerate(results))
 
     setattr(kernels, function, perturbed)
 
 
 def pytest_report_header():
-    return f"adaconv backend cpu: {cpu.unavailable or cpu.variant()}"
+    triton = adaconv.backends()["triton"] or TRITON_DEVICE
+    return f"adaconv backends: cpu: {cpu.unavailable or cpu.variant()}; triton: {triton}"
 
 
 @pytest.fixture(params=["cpu", "reference"])
@@ -54,3 +68,21 @@ def cpu_backend():
     if cpu.unavailable is not None:
         pytest.skip(cpu.unavailable)
     return "cpu"
+
+
+@pytest.fixture
+def triton_device():
+    """Return where the Triton kernels run; skip, with the reason, where they do not."""
+    reason = _dispatch.BACKENDS["triton"]("adaptive_conv", [torch.empty(0, device=TRITON_DEVICE)])
+    if reason is not None:
+        pytest.skip(reason)
+    return TRITON_DEVICE
+
+
+@pytest.fixture
+def poisoned():
+    """Fill what is allocated, and not zeroed, with NaN."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(before)

@@ -187,8 +187,11 @@ class AdaConvBlock(nn.Module):
         )
 
     def _fuses_upsampling(self, x: Tensor) -> bool:
-        """Whether the enlarged picture need not exist: a border other than zeros needs it."""
-        return self._geometry.border is None and select(self.backend, STEM, [x]) != "reference"
+        """Whether the enlarged picture need not exist: a border other than zeros needs it.
+
+        On a GPU it is cheaper than the launches of the convolutions of each phase.
+        """
+        return self._geometry.border is None and select(self.backend, STEM, [x]) == "cpu"
 
     def _features(self, x: Tensor, output_size: tuple[int, int], upsample: int) -> Tensor:
         """Return d, (N, D, OH, OW), that the weights are regressed from."""

@@ -13,10 +13,20 @@ def cast(*arguments: Any) -> list[Any]:
     """
     first = arguments[0]
     device = first.device.type if isinstance(first, Tensor) else "cpu"
-    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
+    if not is_on(device):
         return list(arguments)
     dtype = torch.get_autocast_dtype(device)
     return [t.to(dtype) if _eligible(t) else t for t in arguments]
+
+
+def is_on(device: str) -> bool:
+    """Whether autocast is on for a type of device."""
+    return _is_available(device) and torch.is_autocast_enabled(device)
+
+
+@torch.compiler.assume_constant_result  # some releases of torch.compile cannot look into it
+def _is_available(device: str) -> bool:
+    return torch.amp.is_autocast_available(device)
 
 
 def _eligible(argument: Any) -> bool:

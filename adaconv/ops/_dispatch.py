@@ -1,14 +1,17 @@
 """Choice of the backend that runs an operator.
 
 One function per backend both selects and explains: it returns ``None`` where the backend can run
-and the reason where it cannot. They are tried in the order of :data:`BACKENDS`, the fastest first.
+and the reason where it cannot. Those of the tensors' device are tried, the fastest first.
 """
 
 import contextlib
+import importlib
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from types import ModuleType
 
+import adaconv_kernels
 from torch import Tensor
 
 import adaconv.cpu as cpu
@@ -38,8 +41,20 @@ def _reference(stem: str, tensors: Sequence[Tensor]) -> str | None:
 #: name → reason why it cannot run (operator stem, tensors), or None where it can.
 BACKENDS: dict[str, Callable[[str, Sequence[Tensor]], str | None]] = {
     "cpu": _cpu,
+    "triton": adaconv_kernels.why_not,
     "reference": _reference,
 }
+
+#: device → the backends that may be chosen for its tensors, the fastest first.
+DEFAULTS = {"cpu": ("cpu", "reference"), "cuda": ("triton", "reference")}
+
+#: backend → package whose modules, named by stems, allocate and call its kernels.
+PACKAGES = {"cpu": "adaconv.cpu", "triton": "adaconv_kernels"}
+
+
+def kernels(backend: str, stem: str) -> ModuleType:
+    """Return the module through which an operator reaches the kernels of a backend."""
+    return importlib.import_module(f"{PACKAGES[backend]}.{stem}")
 
 
 class _Scope(threading.local):
@@ -80,7 +95,9 @@ def select(name: str | None, stem: str, tensors: Sequence[Tensor]) -> str:
     """
     name = name or _scope.name
     if name is None:
-        return next(key for key, why_not in BACKENDS.items() if why_not(stem, tensors) is None)
+        device = tensors[0].device.type if tensors else "cpu"
+        order = DEFAULTS.get(device, ("reference",))
+        return next(key for key in order if BACKENDS[key](stem, tensors) is None)
     _known(name)
     if BACKENDS[name](stem, tensors) is not None:
         reasons = "; ".join(

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from adaconv.cpu import adaptive_conv as kernels
 from adaconv.ops import _autocast, _checks, _dispatch
 from adaconv.reference import adaptive_conv as reference
 from adaconv.reference import adaptive_conv_double
@@ -161,7 +160,7 @@ def _forward(
     backend: str,
 ) -> tuple[Tensor, Tensor]:
     """Return y and the sign bits of the regressed weights (empty unless they are to be saved)."""
-    return kernels.forward(
+    return _dispatch.kernels(backend, STEM).forward(
         x, d, P, q, b, stride, padding, dilation, groups, negative_slope, upsample, save_signs
     )
 
@@ -170,7 +169,7 @@ def _forward(
 def _(
     x, d, P, q, b, stride, padding, dilation, groups, negative_slope, upsample, save_signs, backend
 ):
-    return kernels.allocate_outputs(x, d, P, groups, save_signs)
+    return _dispatch.kernels(backend, STEM).allocate_outputs(x, d, P, groups, save_signs)
 
 
 @torch.library.custom_op("adaconv::adaptive_conv2d_backward", mutates_args=())
@@ -191,7 +190,7 @@ def _backward(
     backend: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of x, d, P and q; those that are not wanted are empty."""
-    return kernels.backward(
+    return _dispatch.kernels(backend, STEM).backward(
         gy, x, d, P, q, signs, stride, padding, dilation, groups, negative_slope, upsample, wanted
     )
 
@@ -213,7 +212,7 @@ def _(
     wanted,
     backend,
 ):
-    return kernels.allocate_gradients(x, d, P, wanted, x.dtype)
+    return _dispatch.kernels(backend, STEM).allocate_gradients(x, d, P, wanted, x.dtype)
 
 
 def _save_for_backward(ctx, inputs, output):

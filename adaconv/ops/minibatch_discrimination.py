@@ -5,7 +5,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from adaconv.cpu import minibatch_discrimination as kernels
-from adaconv.ops import _checks, _dispatch
+from adaconv.ops import _autocast, _checks, _dispatch
 from adaconv.ops._gather import gather
 from adaconv.reference import minibatch_discrimination as reference
 
@@ -62,7 +62,7 @@ def minibatch_discrimination(
     if other is not None:
         expected = (len(other), *M.shape[1:])
         _checks.shape("other", other, expected, "any number of samples, B and C of M")
-    if torch.amp.is_autocast_available(M.device.type) and torch.is_autocast_enabled(M.device.type):
+    if _autocast.is_on(M.device.type):
         wide = torch.promote_types(M.dtype, torch.float32)
         M, other = M.to(wide), None if other is None else other.to(wide)
     skip = 0 if exclude_self and other is None else None

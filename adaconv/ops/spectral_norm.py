@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from adaconv.cpu import spectral_norm as kernels
-from adaconv.ops import _checks, _dispatch
+from adaconv.ops import _autocast, _checks, _dispatch
 from adaconv.reference import spectral_norm as reference
 
 STEM = "spectral_norm"
@@ -83,7 +83,7 @@ def spectral_normalize(
 
 
 def _without_autocast(device: str) -> contextlib.AbstractContextManager:
-    if not torch.amp.is_autocast_available(device):
+    if not _autocast.is_on(device):
         return contextlib.nullcontext()
     return torch.autocast(device, enabled=False)
 

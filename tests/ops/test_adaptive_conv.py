@@ -383,5 +383,5 @@ def test_exact_on_every_thread_count(cpu_backend):
 
 def test_default_backend_is_the_fastest_available():
     reasons = adaconv.backends()
-    assert list(reasons) == ["cpu", "reference"]
+    assert list(reasons) == ["cpu", "triton", "reference"]
     assert reasons["reference"] is None

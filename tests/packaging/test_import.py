@@ -26,6 +26,17 @@ def test_version():
         pytest.skip("runs from the source tree")
 
 
+def test_claims_no_common_name():
+    """``kernels`` is the name of another library; ours is ``adaconv_kernels``."""
+    try:
+        files = metadata.files("adaconv")
+    except metadata.PackageNotFoundError:
+        pytest.skip("runs from the source tree")
+    ours = {"adaconv", "adaconv_bench", "adaconv_kernels"}
+    roots = {file.parts[0] for file in files if not file.parts[0].startswith("..")}
+    assert {root for root in roots if not root.endswith(".dist-info")} == ours
+
+
 def test_is_typed():
     assert resources.files("adaconv").joinpath("py.typed").is_file()
 
@@ -33,6 +44,7 @@ def test_is_typed():
 def test_import_is_light():
     heavy = [
         "lightning_fabric",
+        "triton",
         "PIL",
         "matplotlib",
         "tyro",

@@ -1,0 +1,286 @@
+"""Adaptive convolution on GPUs: allocation and launches of the Triton kernels."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from adaconv_kernels import _device
+from adaconv_kernels import adaptive_conv_kernels as kernels
+from adaconv_kernels._device import cdiv, power_of_2
+
+#: Bytes that the gradient of x, by output pixel, may take at a time.
+COLUMN_BYTES = 96 << 20
+
+#: A loop is cut into runs that different programs take, until there are so many for each
+#: multiprocessor, but into none of fewer steps than these.
+PROGRAMS, STEPS = 4, 4
+
+
+class Config(NamedTuple):
+    """How a kernel is cut: pixels, columns (taps times outputs), features of a tile; its launch."""
+
+    pixels: int
+    columns: int
+    features: int
+    warps: int
+    stages: int
+
+
+#: How each kernel is cut, by whether factors are split in two and D is above 64: the fastest
+#: of a search on an H100, at AdaGAN's layers.
+CONFIGS = {
+    "forward": {
+        (False, False): Config(128, 64, 128, 4, 3),
+        (False, True): Config(128, 64, 128, 4, 3),
+        (True, False): Config(128, 64, 128, 4, 3),
+        (True, True): Config(128, 64, 128, 4, 3),
+    },
+    "inputs": {
+        (False, False): Config(64, 64, 128, 4, 3),
+        (False, True): Config(64, 128, 128, 4, 3),
+        (True, False): Config(64, 64, 128, 4, 1),
+        (True, True): Config(128, 64, 128, 8, 3),
+    },
+    "weights": {
+        (False, False): Config(64, 128, 128, 4, 3),
+        (False, True): Config(64, 64, 128, 4, 3),
+        (True, False): Config(64, 64, 128, 4, 3),
+        (True, True): Config(64, 64, 128, 4, 3),
+    },
+}
+
+
+def allocate_outputs(
+    x: Tensor, d: Tensor, P: Tensor, groups: int, save_signs: bool
+) -> tuple[Tensor, Tensor]:
+    """Return an uninitialised y, channels_last where x is, and no sign bits."""
+    n, _, oh, ow = d.shape
+    last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+    y = torch.empty(
+        (n, P.shape[0], oh, ow),
+        dtype=x.dtype,
+        device=x.device,
+        memory_format=torch.channels_last if last else torch.contiguous_format,
+    )
+    return y, torch.empty(0, dtype=torch.uint8, device=x.device)
+
+
+def allocate_gradients(
+    x: Tensor, d: Tensor, P: Tensor, wanted: Sequence[bool], dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return uninitialised gradients of x, d, P and q; those that are not wanted are empty."""
+
+    def like(tensor: Tensor, want: bool) -> Tensor:
+        return torch.empty_like(tensor, dtype=dtype) if want else tensor.new_empty(0, dtype=dtype)
+
+    q = P.new_empty(P.shape[:4] if wanted[3] else 0, dtype=dtype)
+    return like(x, wanted[0]), like(d, wanted[1]), like(P, wanted[2]), q
+
+
+def _rows(tensor: Tensor) -> Tensor:
+    """Return (N, C, H, W) as a matrix (pixels, C), each row contiguous."""
+    return tensor.permute(0, 2, 3, 1).reshape(-1, tensor.shape[1]).contiguous()
+
+
+def _picture(rows: Tensor, like: Tensor) -> Tensor:
+    """Return a matrix (pixels, C) as a tensor of the shape of another."""
+    n, channels, height, width = like.shape
+    return rows.view(n, height, width, channels).permute(0, 3, 1, 2)
+
+
+def _total(parts: Tensor) -> Tensor:
+    return parts.sum(0) if len(parts) > 1 else parts[0]
+
+
+class _Call:
+    """One call's arguments in the form that the kernels read them."""
+
+    def __init__(
+        self,
+        x: Tensor,
+        d: Tensor,
+        P: Tensor,
+        q: Tensor | None,
+        options: tuple,
+        gy: Tensor | None = None,
+    ):
+        stride, padding, dilation, groups, self.slope, upsample = options
+        self.scales = None
+        if _device.is_split(x.dtype):
+            self.scales = _device.scales(d, P, () if gy is None else (gy, x), self.slope)
+        self.x = x
+        self.d, self.P = (
+            _device.factor(matrix, None if self.scales is None else self.scales[i])
+            for i, matrix in enumerate((_rows(d), P.contiguous()))
+        )
+        self.q = None if q is None else q.flatten(1).t().contiguous()
+        self.gy = d.new_empty(0) if gy is None else _rows(gy)
+        self.groups, self.outputs, self.group_outputs = groups, len(P), len(P) // groups
+        self.taps = P.shape[2] * P.shape[3]
+        self.columns = P.shape[1] * self.taps
+        _, self.pixels, self.features = self.d.shape
+        self.picture = (*x.shape[2:], *d.shape[2:])
+        self.geometry = (P.shape[3], *stride, *padding, *dilation, upsample)
+
+    def part(self, samples: slice) -> "_Call":
+        """Return the same call for some samples of the batch."""
+        part = copy.copy(self)
+        area = self.picture[2] * self.picture[3]
+        rows = slice(samples.start * area, samples.stop * area)
+        part.x, part.d, part.gy = self.x[samples], self.d[:, rows], self.gy[rows]
+        part.pixels = part.d.shape[1]
+        return part
+
+    def configure(self, kernel: str) -> tuple[Config, dict[str, Any]]:
+        """Return how a kernel is cut, and what it is compiled for."""
+        config = CONFIGS[kernel][self.scales is not None, self.features > 64]
+        outputs = min(power_of_2(self.group_outputs), config.columns)
+        features = max(16, min(power_of_2(self.features), config.features))
+        return config, {
+            "geometry": self.geometry, "SLOPE": self.slope, "TAPS": self.taps,
+            "HAS_Q": self.q is not None, "SCALED": self.scales is not None, "TERMS": len(self.P),
+            "BLOCK_M": config.pixels, "BLOCK_J": config.columns // outputs, "BLOCK_O": outputs,
+            "BLOCK_D": features, "ONE_BLOCK": self.features <= features,
+            "num_warps": config.warps, "num_stages": config.stages,
+        }  # fmt: skip
+
+    def launch(self, kernel, grid: tuple[int, int, int], *tensors: Tensor, **constants) -> None:
+        """Run a kernel on the arguments that all of them read, and on tensors of its own."""
+        _device.launch(
+            kernel, grid, self.x, self.x.stride(), self.d, self.d.stride(0), self.P,
+            self.P.stride(0), self.q, self.scales, *tensors, self.picture, self.pixels,
+            self.columns, self.features, self.outputs, self.group_outputs, **constants,
+        )  # fmt: skip
+
+    def splits(self, programs: int, steps: int) -> int:
+        """Return into how many runs a loop is cut that each of so many programs would make."""
+        wanted = PROGRAMS * _device.processors(self.x)
+        return max(1, min(wanted // programs, steps // STEPS))
+
+
+def forward(
+    x: Tensor,
+    d: Tensor,
+    P: Tensor,
+    q: Tensor | None,
+    b: Tensor | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+    negative_slope: float,
+    upsample: int,
+    save_signs: bool,
+) -> tuple[Tensor, Tensor]:
+    """Compute y; nothing is kept for the backward pass but the arguments."""
+    y, signs = allocate_outputs(x, d, P, groups, save_signs)
+    if y.numel() == 0:
+        return y, signs
+    with _device.guard(x):
+        call = _Call(x, d, P, q, (stride, padding, dilation, groups, negative_slope, upsample))
+        config, constants = call.configure("forward")
+        tiles = cdiv(call.pixels, config.pixels)
+        output_tiles = groups * cdiv(call.group_outputs, constants["BLOCK_O"])
+        steps = cdiv(call.columns, constants["BLOCK_J"])
+        splits = call.splits(tiles * output_tiles, steps)
+        parts = x.new_empty((splits, call.pixels, call.outputs), dtype=torch.float32)
+        call.launch(kernels.forward_kernel, (tiles, output_tiles, splits), parts, **constants)
+        total = _picture(_total(parts), y)
+        y.copy_(total if b is None else total.add_(b))
+    return y, signs
+
+
+def backward(
+    gy: Tensor,
+    x: Tensor,
+    d: Tensor,
+    P: Tensor,
+    q: Tensor | None,
+    signs: Tensor,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+    negative_slope: float,
+    upsample: int,
+    wanted: Sequence[bool],
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Compute the gradients of x, d, P and q, those that are wanted.
+
+    The gradients of x and d are made together, and those of P and q.
+    """
+    gradients = allocate_gradients(x, d, P, wanted, x.dtype)
+    if gy.numel() == 0:
+        for gradient in gradients:
+            gradient.zero_()
+        return gradients
+    with _device.guard(x):
+        options = (stride, padding, dilation, groups, negative_slope, upsample)
+        call = _Call(x, d, P, q, options, gy)
+        gx, gd, gP, gq = gradients
+        if wanted[0] or wanted[1]:
+            a_sample = groups * call.columns * d.shape[2] * d.shape[3] * 4
+            chunk = max(1, COLUMN_BYTES // a_sample)
+            for start in range(0, len(x), chunk):
+                some = slice(start, min(start + chunk, len(x)))
+                _inputs(
+                    call.part(some),
+                    gx[some] if wanted[0] else None,
+                    gd[some] if wanted[1] else None,
+                )
+        if wanted[2] or wanted[3]:
+            totals = _weights(call)
+            for gradient, total, want in zip((gP, gq), totals, wanted[2:], strict=True):
+                if want:
+                    gradient.copy_(total.view(gradient.shape))
+    return gradients
+
+
+def _inputs(call: _Call, gx: Tensor | None, gd: Tensor | None) -> None:
+    """Write the gradients of x and d of some samples."""
+    config, constants = call.configure("inputs")
+    tiles = cdiv(call.pixels, config.pixels)
+    d_blocks = cdiv(call.features, constants["BLOCK_D"])
+    steps = cdiv(call.columns, constants["BLOCK_J"])
+    splits = call.splits(tiles * call.groups * d_blocks, steps)
+    columns = call.x.new_empty((call.groups * call.columns, call.pixels), dtype=torch.float32)
+    parts = call.x.new_empty(
+        (splits * call.groups, call.pixels, call.features), dtype=torch.float32
+    )
+    call.launch(
+        kernels.inputs_kernel, (tiles, call.groups, splits * d_blocks), call.gy, columns, parts,
+        **constants, D_BLOCKS=d_blocks, ONE_TILE=call.group_outputs <= constants["BLOCK_O"],
+    )  # fmt: skip
+    if gd is not None:
+        gd.copy_(_picture(_total(parts), gd))
+    if gx is not None:
+        total = torch.empty_like(gx, dtype=torch.float32)
+        n, channels, h, w = gx.shape
+        grid = cdiv(n * h * w, 256), channels, 1
+        _device.launch(
+            kernels.gather_kernel, grid, columns, total, total.stride(), call.picture, n * h * w,
+            call.pixels, geometry=call.geometry, TAPS=call.taps, BLOCK=256,
+        )  # fmt: skip
+        gx.copy_(total)
+
+
+def _weights(call: _Call) -> tuple[Tensor, Tensor]:
+    """Return the gradients of P and q in float32."""
+    config, constants = call.configure("weights")
+    d_blocks = cdiv(call.features, constants["BLOCK_D"])
+    output_tiles = call.groups * cdiv(call.group_outputs, constants["BLOCK_O"])
+    j_blocks = cdiv(call.columns, constants["BLOCK_J"])
+    steps = cdiv(call.pixels, config.pixels)
+    splits = call.splits(j_blocks * output_tiles * d_blocks, steps)
+    gP, gq = (
+        call.x.new_empty((splits, *shape), dtype=torch.float32)
+        for shape in ((call.outputs, call.columns, call.features), (call.columns, call.outputs))
+    )
+    call.launch(
+        kernels.weights_kernel, (j_blocks, output_tiles * d_blocks, splits), call.gy, gP, gq,
+        **constants, D_BLOCKS=d_blocks,
+    )  # fmt: skip
+    return _total(gP), _total(gq).t().contiguous()

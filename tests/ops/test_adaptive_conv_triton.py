@@ -1,0 +1,250 @@
+"""The Triton kernels against the reference: on a GPU, or else in Triton's interpreter.
+
+On small integers every order of summation gives the same result, so that they must be equal.
+"""
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import adaconv_kernels
+import pytest
+import torch
+from adaptive_conv_cases import OUTPUTS, Case, results
+
+from adaconv import adaptive_conv2d
+from adaconv.nn import AdaConvBlock
+
+pytestmark = pytest.mark.usefixtures("poisoned")
+
+#: Faults of the kernels, each of which must be noticed: (what stands there, what is to stand).
+FAULTS = {
+    "border": ("inside = (ih >= 0)", "inside = (ih >= -1)"),
+    "last taps": ("& (j < J)[None, :]\n", "\n"),
+    "last features": ("d_live[:, None] & (k < D)", "d_live[:, None]"),
+    "sum of gq": ("tl.sum(tl.sum(by_lane, 2), 0)", "tl.sum(by_lane, 2)[0]"),
+    "gather": ("reads = (top >= 0)", "reads = (top >= 1)"),
+}
+
+
+def small_case(seed):
+    """Draw what the operator takes, in few pixels: the interpreter takes milliseconds a step."""
+    rng = random.Random(seed)
+    kernel, dilation = (
+        (rng.randint(1, 4), rng.randint(1, 3)),
+        (rng.randint(1, 2), rng.randint(1, 2)),
+    )
+    padding = rng.randint(0, 2), rng.randint(0, 2)
+    least = [(k - 1) * d + 1 - 2 * p for k, d, p in zip(kernel, dilation, padding, strict=True)]
+    factor = rng.choice([1, 1, 1, 2, 3])
+    return Case(
+        batch=rng.randint(1, 3),
+        channels=rng.choice([1, 2, 3, 5]),
+        outputs=rng.choice([1, 2, 3, 4, 7, 16]),
+        size=tuple(-(-max(1, extent) // factor) + rng.randint(0, 5) for extent in least),
+        kernel_size=kernel,
+        features=rng.choice([1, 3, 8, 16, 17, 40]),
+        groups=rng.choice([1, 1, 1, 2, 3]),
+        with_q=rng.random() < 0.7,
+        with_b=rng.random() < 0.7,
+        options={
+            "stride": (rng.randint(1, 3), rng.randint(1, 2)),
+            "padding": padding,
+            "dilation": dilation,
+            "negative_slope": rng.choice([0.0, 0.0, 0.5, 1.0]),
+            "upsample": factor,
+        },
+    )
+
+
+CASES = [small_case(seed) for seed in range(36)] + [
+    Case(size=(1, 1), kernel_size=(1, 1), options={}),
+    Case(size=(1, 1), options={"padding": 1}),
+    Case(size=(3, 3), kernel_size=(1, 1), options={"padding": 2}),
+    Case(batch=3, size=(8, 8), channels=4, outputs=3, features=16, options={"padding": 1}),
+    Case(batch=1, size=(5, 26), channels=2, outputs=3, features=12, options={"padding": 1}),
+    Case(size=(4, 4), channels=2, outputs=64, features=128, options={"padding": 1}),
+    Case(size=(3, 4), channels=1, outputs=70, features=20, kernel_size=(2, 2)),
+    Case(size=(3, 4), channels=1, outputs=150, features=20, kernel_size=(2, 2)),
+    Case(size=(3, 4), channels=2, outputs=5, features=140, kernel_size=(2, 2)),
+    Case(batch=1, size=(3, 4), channels=1, outputs=130, features=200, kernel_size=(1, 2), groups=2),
+]
+
+
+def integers(seed):
+    generator = torch.Generator().manual_seed(seed)
+    return lambda *shape: torch.randint(-2, 3, shape, generator=generator)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("index", range(len(CASES)))
+def test_integers_are_exact(triton_device, index, dtype):
+    case = CASES[index]
+    tensors = case.tensors(integers(index))
+
+    def gy_of(y):
+        return integers(index + 1)(*y.shape).to(y)
+
+    expected = results(case, tensors, gy_of, "reference")
+    given = [None if t is None else t.to(triton_device, dtype) for t in tensors]
+    found = results(case, given, gy_of, "triton")
+    for got, want in zip(found, expected, strict=True):
+        torch.testing.assert_close(got.cpu(), want.to(dtype), rtol=0, atol=0)
+
+
+def test_chunks_of_the_batch_add_up(triton_device, monkeypatch):
+    from adaconv_kernels import adaptive_conv
+
+    case = Case(batch=5, channels=2, outputs=3, features=4, size=(4, 5), options={"padding": 1})
+    tensors = [t.to(triton_device, torch.float32) for t in case.tensors(integers(0))]
+    whole = results(case, tensors, torch.ones_like, "triton")
+    monkeypatch.setattr(adaptive_conv, "COLUMN_BYTES", 2 * 18 * 20 * 4)
+    for got, want in zip(results(case, tensors, torch.ones_like, "triton"), whole, strict=True):
+        torch.testing.assert_close(got, want, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.2, 1.0])
+def test_error_is_that_of_pytorch(triton_device, slope):
+    """Against fp64, the kernels may err twice as much as PyTorch's own arithmetic in fp32."""
+    generator = torch.Generator().manual_seed(1)
+
+    def normal(*shape):
+        return torch.randn(shape, generator=generator, dtype=torch.float64) * 0.3
+
+    case = Case(2, 16, 16, (8, 8), (3, 3), 32, options={"padding": 1, "negative_slope": slope})
+    tensors = case.tensors(normal)
+    gy = normal(2, 16, 8, 8)
+    exact = results(case, tensors, lambda y: gy, "reference")
+    single = [t.float().to(triton_device) for t in tensors]
+    ours, theirs = (
+        results(case, single, lambda y: gy.to(y), backend) for backend in ("triton", "reference")
+    )
+    for got, torchs, want in zip(ours, theirs, exact, strict=True):
+        error, allowed = (got.cpu() - want).norm(), 2 * (torchs.cpu() - want).norm()
+        assert error <= allowed + 1e-7 * want.norm()
+
+
+@pytest.mark.parametrize("scale", [2.0**-40, 1.0, 2.0**40])
+def test_any_scale(triton_device, scale):
+    """Factors are brought into float16's range and back by powers of two."""
+    case = Case(2, 3, 4, (5, 5), (3, 3), 8, with_b=False, options={"padding": 1})
+    x, d, P, q, _ = case.tensors(integers(3))
+    tensors = x, d * scale, P, q * scale, None
+    expected = results(case, tensors, torch.ones_like, "reference")
+    given = [None if t is None else t.to(triton_device, torch.float32) for t in tensors]
+    for got, want in zip(results(case, given, torch.ones_like, "triton"), expected, strict=True):
+        error = (got.cpu() - want).norm() / want.norm()
+        assert error < 1e-6
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_not_finite_stays_where_it_is(triton_device, value):
+    case = Case(2, 3, 4, (6, 6), (3, 3), 8, options={"padding": 1, "negative_slope": 0.5})
+    tensors = [t.to(triton_device, torch.float32) for t in case.tensors(integers(4))]
+    clean = results(case, tensors, torch.ones_like, "triton")
+    tensors[0][0, 0, 0, 0] = value
+    y, *_ = results(case, tensors, torch.ones_like, "triton")
+    assert not y[0, :, 0, 0].isfinite().all()
+    torch.testing.assert_close(y[1], clean[0][1], rtol=0, atol=0)
+    torch.testing.assert_close(y[0, :, 2:, 2:], clean[0][0, :, 2:, 2:], rtol=0, atol=0)
+
+
+def test_strides_and_memory_formats(triton_device):
+    case = Case(2, 4, 3, (6, 5), (3, 3), 6, options={"padding": 1})
+    tensors = [t.to(triton_device, torch.float32) for t in case.tensors(integers(5))]
+    expected = results(case, tensors, torch.ones_like, "triton")
+    x, d, P, q, b = tensors
+    last = torch.channels_last
+    strided = [
+        x.contiguous(memory_format=last), d.contiguous(memory_format=last),
+        P.repeat_interleave(2, 4)[..., ::2], q.transpose(0, 1).contiguous().transpose(0, 1),
+        b[:, :, :, :1].expand_as(b),
+    ]  # fmt: skip
+    found = results(case, strided, torch.ones_like, "triton")
+    assert found[0].is_contiguous(memory_format=last)
+    expected[0] += strided[4] - b
+    for got, want in zip(found, expected, strict=True):
+        torch.testing.assert_close(got, want, rtol=0, atol=0)
+
+
+def test_empty_batch(triton_device):
+    x, P = torch.empty(0, 2, 4, 4, device=triton_device), torch.ones(3, 2, 3, 3, 2)
+    x, P = x.requires_grad_(), P.to(triton_device).requires_grad_()
+    y = adaptive_conv2d(x, x, P, padding=1, backend="triton")
+    y.sum().backward()
+    assert y.shape == (0, 3, 4, 4)
+    assert x.grad.shape == x.shape
+    assert not P.grad.any()
+
+
+def test_operators_are_registered_well(triton_device):
+    case = Case(1, 2, 3, (4, 4), (3, 3), 4, options={"padding": 1})
+    x, d, P, q, b = (t.to(triton_device, torch.float32) for t in case.tensors(integers(6)))
+    arguments = (x, d, P, q, b, (1, 1), (1, 1), (1, 1), 1, 0.0, 1, False, "triton")
+    torch.library.opcheck(torch.ops.adaconv.adaptive_conv2d, arguments)
+
+
+def test_compiles_whole(triton_device):
+    case = Case(1, 2, 3, (4, 4), (3, 3), 4, options={"padding": 1})
+    tensors = [t.to(triton_device, torch.float32) for t in case.tensors(integers(7))]
+    compiled = torch.compile(lambda *t: case.call(t, "triton"), fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(*tensors), case.call(tensors, "triton"), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("upsample", [1, 2])
+def test_a_whole_block(triton_device, upsample):
+    torch.manual_seed(0)
+    block = AdaConvBlock(4, 3, 3, padding=1, upsample=upsample).to(triton_device)
+    leaves = [torch.randn(2, 4, 5, 6, device=triton_device).requires_grad_(), *block.parameters()]
+    found = {}
+    for backend in ("triton", "reference"):
+        block.backend = backend
+        y = block(leaves[0])
+        found[backend] = [y, *torch.autograd.grad(y.square().sum(), leaves)]
+    for got, want in zip(*found.values(), strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-4 * want.abs().max().item())
+
+
+def test_second_derivatives(triton_device):
+    case = Case(1, 1, 2, (3, 3), (2, 2), 2, options={"padding": 1, "negative_slope": 0.5})
+    tensors = [t.to(triton_device, torch.float32) for t in case.tensors(integers(8))]
+    found = []
+    for backend in ("triton", "reference"):
+        leaves = [t.detach().requires_grad_() for t in tensors]
+        y = case.call(leaves, backend)
+        first = torch.autograd.grad(y.square().sum(), leaves, create_graph=True)
+        found.append(torch.autograd.grad(sum(g.square().sum() for g in first), leaves[:4]))
+    for got, want in zip(*found, strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5 * want.abs().max().item())
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_faults_are_noticed(triton_device, tmp_path, fault):
+    copy = tmp_path / "adaconv_kernels"
+    shutil.copytree(Path(adaconv_kernels.__file__).parent, copy)
+    source = copy / "adaptive_conv_kernels.py"
+    old, new = FAULTS[fault]
+    assert old in source.read_text()
+    source.write_text(source.read_text().replace(old, new))
+    done = _tests_again({"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])})
+    assert done.returncode == 1, done.stdout
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_an_error_of_one_percent_is_noticed(triton_device, output):
+    done = _tests_again({}, f"--perturb=adaptive_conv.{output}")
+    assert done.returncode == 1, done.stdout
+
+
+def _tests_again(environment, *options):
+    command = ["-m", "pytest", "-x", "-p", "no:cacheprovider", "-k", "integers and float32"]
+    return subprocess.run(
+        [sys.executable, *command, *options, __file__],
+        cwd=Path(__file__).parent,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+    )
