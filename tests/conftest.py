@@ -1,24 +1,18 @@
 """Options and fixtures of the whole suite."""
 
+import importlib
+
 import pytest
+import torch
 
 import adaconv.cpu as cpu
-
-#: What ``--perturb`` can falsify: (function of the CPU backend, place in its result).
-OUTPUTS = {
-    "y": ("forward", 0),
-    "gx": ("backward", 0),
-    "gd": ("backward", 1),
-    "gP": ("backward", 2),
-    "gq": ("backward", 3),
-}
 
 
 def pytest_addoption(parser):
     parser.addoption(
         "--perturb",
-        choices=OUTPUTS,
-        help="make this output of the CPU kernel wrong by 1 %: the suite must then fail",
+        metavar="STEM.FUNCTION.PLACE",
+        help="make one result of a function of adaconv.cpu.STEM wrong by 1 %: the suite must fail",
     )
 
 
@@ -26,17 +20,17 @@ def pytest_configure(config):
     name = config.getoption("--perturb")
     if name is None:
         return
-    from adaconv.cpu import adaptive_conv
-
-    function, place = OUTPUTS[name]
-    original = getattr(adaptive_conv, function)
+    stem, function, place = name.split(".")
+    kernels = importlib.import_module(f"adaconv.cpu.{stem}")
+    original = getattr(kernels, function)
 
     def perturbed(*args):
-        results = list(original(*args))
-        results[place] = results[place] * 1.01
-        return tuple(results)
+        results = original(*args)
+        if isinstance(results, torch.Tensor):
+            return results * 1.01
+        return tuple(r * 1.01 if i == int(place) else r for i, r in enumerate(results))
 
-    setattr(adaptive_conv, function, perturbed)
+    setattr(kernels, function, perturbed)
 
 
 def pytest_report_header():

@@ -3,7 +3,6 @@
 #include "adaptive_conv_forward.h"
 #include "adaptive_conv_panels_backward.h"
 #include "adaptive_conv_panels_forward.h"
-#include "variants.h"
 
 namespace adaconv::ADACONV_VARIANT {
 
@@ -19,7 +18,7 @@ static constexpr AdaptiveConvKernels<T> kPanels = {
     &panels::backward<T, kTerms>};
 #endif
 
-const AdaptiveConvKernels<float>* adaptive_conv_f32(int64_t features, int64_t outputs, int terms) {
+static const AdaptiveConvKernels<float>* choose_f32(int64_t features, int64_t outputs, int terms) {
 #if defined(__AMX_BF16__)
   // Blocks of 32 features and of 32 outputs must not be mostly padding.
   if (features >= 32 && outputs >= 16) {
@@ -31,16 +30,18 @@ const AdaptiveConvKernels<float>* adaptive_conv_f32(int64_t features, int64_t ou
   return &kTiles<float>;
 }
 
-const AdaptiveConvKernels<double>* adaptive_conv_f64(int64_t, int64_t, int) {
+static const AdaptiveConvKernels<double>* choose_f64(int64_t, int64_t, int) {
   return &kTiles<double>;
 }
 
-const AdaptiveConvKernels<Bf16>* adaptive_conv_bf16(int64_t features, int64_t outputs, int) {
+static const AdaptiveConvKernels<Bf16>* choose_bf16(int64_t features, int64_t outputs, int) {
 #if ADACONV_PANELS
   if (features >= 16 && outputs >= 8) return &kPanels<Bf16, 1>;
 #endif
   (void)features, (void)outputs;
   return nullptr;
 }
+
+extern const AdaptiveConvChoices adaptive_conv = {&choose_f32, &choose_f64, &choose_bf16};
 
 }  // namespace adaconv::ADACONV_VARIANT

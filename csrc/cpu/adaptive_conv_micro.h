@@ -7,6 +7,7 @@
 
 #include <utility>
 
+#include "adaptive_conv.h"
 #include "pack.h"
 
 namespace adaconv::ADACONV_VARIANT {

@@ -1,8 +1,8 @@
 // How fast this instruction set multiplies and adds where nothing else limits it: independent
 // chains in registers, more of them than an FMA takes cycles. The bound of every kernel here.
+#include "multiply_rates.h"
 #include "panels.h"
 #include "parallel.h"
-#include "variants.h"
 #include "vec.h"
 
 namespace adaconv::ADACONV_VARIANT {
@@ -67,15 +67,15 @@ static int64_t multiply(int64_t wanted) {
   return total == 0 ? 0 : rounds * round;
 }
 
-MultiplyRates multiply_rates() {
-  MultiplyRates rates = {&multiply<Multiply<float>>, &multiply<Multiply<double>>,
-                         &multiply<Multiply<float>>};
 #if defined(__AMX_BF16__)
-  rates.bf16 = &multiply_tiles;
+constexpr auto kMultiplyBf16 = &multiply_tiles;
 #elif defined(__AVX512BF16__)
-  rates.bf16 = &multiply<MultiplyPairs>;
+constexpr auto kMultiplyBf16 = &multiply<MultiplyPairs>;
+#else
+constexpr auto kMultiplyBf16 = &multiply<Multiply<float>>;
 #endif
-  return rates;
-}
+
+extern const MultiplyRates multiply_rates = {&multiply<Multiply<float>>,
+                                             &multiply<Multiply<double>>, kMultiplyBf16};
 
 }  // namespace adaconv::ADACONV_VARIANT

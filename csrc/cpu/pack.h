@@ -4,7 +4,7 @@
 // side by side, in the precision of the sums.
 #pragma once
 
-#include "plan.h"
+#include "shared/plan.h"
 #include "vec.h"
 
 namespace adaconv::ADACONV_VARIANT {
@@ -100,7 +100,7 @@ struct Window {
   int64_t row, column, begin, end;
 };
 
-inline Window window(const AdaptiveConvShape& s, const Run& run, int64_t tap) {
+inline Window window(const ConvShape& s, const Run& run, int64_t tap) {
   const int64_t u = tap / s.kernel_w, v = tap - u * s.kernel_w;
   Window at{run.oh * s.stride_h - s.padding_h + u * s.dilation_h,
             run.ow * s.stride_w - s.padding_w + v * s.dilation_w, 0, run.length};
@@ -168,16 +168,16 @@ ADACONV_INLINE void add_enlarged(T* __restrict row, int64_t row_step, int64_t up
 
 // The pixel of x that the first lane of a window reads.
 template <class T>
-ADACONV_INLINE T* first_read(const AdaptiveConvShape& s, const Run& run, const Window& at,
-                             int64_t column, const Strided<T>& x, int64_t channel) {
+ADACONV_INLINE T* first_read(const ConvShape& s, const Run& run, const Window& at, int64_t column,
+                             const Strided<T>& x, int64_t channel) {
   return x.at(run.n, channel, at.row / s.upsample, column / s.upsample);
 }
 
 // packed[c * tap_count + i][lane] = x(channel + c, pixel + taps[i])
 template <int kPixels, class T, class S>
-void gather_patches(const AdaptiveConvShape& s, const Plan& plan, int tile,
-                    const Strided<const S>& x, int64_t channel, int64_t channels,
-                    const int32_t* taps, int tap_count, T* packed) {
+void gather_patches(const ConvShape& s, const Plan& plan, int tile, const Strided<const S>& x,
+                    int64_t channel, int64_t channels, const int32_t* taps, int tap_count,
+                    T* packed) {
   for (int r = plan.run_begin[tile]; r < plan.run_begin[tile + 1]; ++r) {
     const Run& run = plan.runs[r];
     for (int i = 0; i < tap_count; ++i) {
@@ -201,9 +201,8 @@ void gather_patches(const AdaptiveConvShape& s, const Plan& plan, int tile,
 
 // gx(channel, pixel + taps[i]) += packed[i][lane]
 template <int kPixels, class T>
-void scatter_add_patches(const AdaptiveConvShape& s, const Plan& plan, int tile,
-                         const Strided<T>& gx, int64_t channel, const int32_t* taps, int tap_count,
-                         const T* packed) {
+void scatter_add_patches(const ConvShape& s, const Plan& plan, int tile, const Strided<T>& gx,
+                         int64_t channel, const int32_t* taps, int tap_count, const T* packed) {
   for (int r = plan.run_begin[tile]; r < plan.run_begin[tile + 1]; ++r) {
     const Run& run = plan.runs[r];
     for (int i = 0; i < tap_count; ++i) {
@@ -223,7 +222,7 @@ void scatter_add_patches(const AdaptiveConvShape& s, const Plan& plan, int tile,
 
 // The patches of a segment's tiles, one tile after the other.
 template <int kPixels, class T, class S>
-void gather_segment(const AdaptiveConvShape& s, const Plan& plan, const Segment& segment,
+void gather_segment(const ConvShape& s, const Plan& plan, const Segment& segment,
                     const Strided<const S>& x, int64_t channel, int64_t channels, T* packed) {
   const int64_t step = channels * segment.tap_count * kPixels;
   for (int t = 0; t < segment.tiles; ++t) {
@@ -235,8 +234,8 @@ void gather_segment(const AdaptiveConvShape& s, const Plan& plan, const Segment&
 // Adds one channel's gradients of the patches of a whole band: packed[tile * tile_step + c *
 // tap_count + i][lane], for the c-th of the channels that are packed together.
 template <int kPixels, class T>
-void scatter_add_band(const AdaptiveConvShape& s, const Plan& plan, const Strided<T>& gx,
-                      int64_t channel, int64_t c, const T* packed, int64_t tile_step) {
+void scatter_add_band(const ConvShape& s, const Plan& plan, const Strided<T>& gx, int64_t channel,
+                      int64_t c, const T* packed, int64_t tile_step) {
   for (int i = 0; i < plan.segment_count; ++i) {
     const Segment& segment = plan.segments[i];
     for (int t = segment.first_tile; t < segment.first_tile + segment.tiles; ++t) {

@@ -7,7 +7,7 @@
 #include <cstring>
 #include <type_traits>
 
-#include "adaptive_conv.h"
+#include "tensor.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>

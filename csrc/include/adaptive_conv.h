@@ -2,55 +2,20 @@
 //
 //   w[n,o,c,t,p] = act(sum_k P[o,c,t,k] d[n,k,p] + q[o,c,t])
 //   y[n,o,p]     = sum_{c,t} w[n,o,c,t,p] x[n,c,p+t] + b[n,o,p]
-//
-// The picture that is convolved is x enlarged `upsample` times: its pixel (i, j) is x's (i /
-// upsample, j / upsample). It is never in memory.
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
+#include "conv_shape.h"
+#include "tensor.h"
 
 namespace adaconv {
 
-struct Bf16 {
-  uint16_t bits;
-};
-
-// The type that sums, and gradients until they are complete, are kept in.
-template <class T>
-struct SumOf {
-  using type = T;
-};
-template <>
-struct SumOf<Bf16> {
-  using type = float;
-};
-template <class T>
-using Sum = typename SumOf<T>::type;
-
-struct AdaptiveConvShape {
-  int64_t batch, in_channels, height, width;  // of the enlarged picture
-  int64_t out_channels, kernel_h, kernel_w, features, groups;
-  int64_t out_height, out_width;
-  int64_t stride_h, stride_w, padding_h, padding_w, dilation_h, dilation_w;
-  int64_t upsample;
+struct AdaptiveConvShape : ConvShape {
+  int64_t out_channels, features, groups;
   double negative_slope;
 
   int64_t group_in() const { return in_channels / groups; }
   int64_t group_out() const { return out_channels / groups; }
-  int64_t taps() const { return kernel_h * kernel_w; }
   int64_t rows() const { return group_in() * taps(); }  // weights per output value
-};
-
-// A tensor (N, C, H, W) with any strides, counted in elements.
-template <class T>
-struct Strided {
-  T* data = nullptr;
-  int64_t n = 0, c = 0, h = 0, w = 0;
-
-  T* at(int64_t in, int64_t ic, int64_t ih, int64_t iw) const {
-    return data + in * n + ic * c + ih * h + iw * w;
-  }
 };
 
 // P, q and their gradients are contiguous; q, b, the sign bits and each gradient may be null. A
@@ -76,5 +41,28 @@ struct AdaptiveConvBackward {
   Sum<T>* gP;
   Sum<T>* gq;
 };
+
+// The layout of the saved sign bits: pixels are cut into bands of whole rows, bands into tiles.
+struct SignLayout {
+  int64_t band_pixels;  // a band has as many whole output rows as fit into this, at least one
+  int64_t tile_pixels;  // pixels that a tile holds
+  int64_t outputs;      // the outputs of a group are rounded up to a multiple of this
+  int64_t row_bytes;    // bytes that hold the bits of one weight for the pixels of one tile
+};
+
+template <class T>
+struct AdaptiveConvKernels {
+  SignLayout signs;
+  void (*forward)(const AdaptiveConvForward<T>&);
+  void (*backward)(const AdaptiveConvBackward<T>&);
+};
+
+// The kernels for a number of features and of outputs of a group, null where there are none.
+// `terms` is how many numbers of bf16 have to stand for one of fp32: 3 is exact, 2 and 1 are faster
+// on some CPUs.
+template <class T>
+using AdaptiveConvChoice = const AdaptiveConvKernels<T>* (*)(int64_t features, int64_t outputs,
+                                                             int terms);
+using AdaptiveConvChoices = ByType<AdaptiveConvChoice>;
 
 }  // namespace adaconv

@@ -8,6 +8,9 @@ from torch import Tensor
 
 from adaconv import adaptive_conv2d
 
+#: Outputs of the CPU backend, as ``--perturb`` names them: y; gx, gd, gP, gq.
+OUTPUTS = ("forward.0", "backward.0", "backward.1", "backward.2", "backward.3")
+
 
 @dataclass
 class Case:

@@ -52,7 +52,7 @@ struct Storage {
 
 }  // namespace
 
-Bands cut_into_bands(const AdaptiveConvShape& shape, int64_t band_pixels, int64_t tile_pixels) {
+Bands cut_into_bands(const ConvShape& shape, int64_t band_pixels, int64_t tile_pixels) {
   Bands bands;
   bands.rows = shape.batch * shape.out_height;
   bands.band_rows = std::max<int64_t>(1, band_pixels / shape.out_width);
@@ -67,7 +67,7 @@ Bands cut_into_bands(const AdaptiveConvShape& shape, int64_t band_pixels, int64_
   return bands;
 }
 
-Plan make_plan(const AdaptiveConvShape& s, int64_t first_row, int64_t last_row, int tile_pixels,
+Plan make_plan(const ConvShape& s, int64_t first_row, int64_t last_row, int tile_pixels,
                int segment_tiles) {
   const auto down =
       spans(s.out_height, s.stride_h, s.padding_h, s.dilation_h, s.kernel_h, s.height);

@@ -48,42 +48,14 @@ static bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_
 
 static bool always() { return true; }
 
-// ADACONV_VARIANTS is the build's list, best first: X(name, supported by the CPU, preferred by it).
-#if defined(__x86_64__)
-#define ADACONV_VARIANTS(X)                            \
-  X(amx, has_amx_bf16, always)                         \
-  X(avx512bf16, has_avx512_bf16, has_fast_avx512_bf16) \
-  X(avx512, has_avx512, always)                        \
-  X(avx2, has_avx2, always)                            \
-  X(baseline, always, always)
-#else
-#define ADACONV_VARIANTS(X) X(baseline, always, always)
-#endif
-
-#define ADACONV_DECLARE(name, supported, preferred)                                             \
-  namespace name {                                                                              \
-  const AdaptiveConvKernels<float>* adaptive_conv_f32(int64_t features, int64_t outputs, int);  \
-  const AdaptiveConvKernels<double>* adaptive_conv_f64(int64_t features, int64_t outputs, int); \
-  const AdaptiveConvKernels<Bf16>* adaptive_conv_bf16(int64_t features, int64_t outputs, int);  \
-  MultiplyRates multiply_rates();                                                               \
-  }
-ADACONV_VARIANTS(ADACONV_DECLARE)
-
 const Variant* variants(int* count) {
-#define ADACONV_ENTRY(name, supported, preferred) \
-  {#name,                                         \
-   supported,                                     \
-   preferred,                                     \
-   name::adaptive_conv_f32,                       \
-   name::adaptive_conv_f64,                       \
-   name::adaptive_conv_bf16,                      \
-   name::multiply_rates()},
+#define ADACONV_ENTRY(name, supported, preferred, ...) {#name, supported, preferred},
   static const Variant table[] = {ADACONV_VARIANTS(ADACONV_ENTRY)};
   *count = sizeof(table) / sizeof(table[0]);
   return table;
 }
 
-static const Variant& choose() {
+static int choose() {
   int count;
   const Variant* table = variants(&count);
   const char* wanted = std::getenv("ADACONV_CPU");
@@ -91,7 +63,7 @@ static const Variant& choose() {
     std::string names;
     for (int i = 0; i < count; ++i) {
       if (std::strcmp(table[i].name, wanted) == 0) {
-        if (table[i].supported()) return table[i];
+        if (table[i].supported()) return i;
         throw std::runtime_error(std::string("ADACONV_CPU=") + wanted +
                                  ": this CPU has not these instructions");
       }
@@ -102,11 +74,11 @@ static const Variant& choose() {
   }
   int i = 0;
   while (!table[i].supported() || !table[i].preferred()) ++i;
-  return table[i];
+  return i;
 }
 
-const Variant& active_variant() {
-  static const Variant& active = choose();
+int active_variant() {
+  static const int active = choose();
   return active;
 }
 

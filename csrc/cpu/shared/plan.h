@@ -11,7 +11,7 @@
 #include <memory>
 #include <vector>
 
-#include "adaptive_conv.h"
+#include "conv_shape.h"
 
 namespace adaconv {
 
@@ -45,9 +45,9 @@ struct Bands {
   int64_t total_tiles;
 };
 
-Bands cut_into_bands(const AdaptiveConvShape& shape, int64_t band_pixels, int64_t tile_pixels);
+Bands cut_into_bands(const ConvShape& shape, int64_t band_pixels, int64_t tile_pixels);
 
-Plan make_plan(const AdaptiveConvShape& shape, int64_t first_row, int64_t last_row, int tile_pixels,
+Plan make_plan(const ConvShape& shape, int64_t first_row, int64_t last_row, int tile_pixels,
                int segment_tiles);
 
 }  // namespace adaconv

@@ -1,0 +1,46 @@
+"""The weights that adaptive convolution regresses are never in memory."""
+
+from pathlib import Path
+
+import pytest
+from processes import run
+
+MEMORY = """
+import re, sys, torch
+from adaconv import adaptive_conv2d
+torch.set_num_threads(2)
+n, c, o, size = (int(a) for a in sys.argv[2:])
+x, d = torch.randn(n, c, size, size), torch.randn(n, c, size, size)
+gy = torch.randn(n, o, size, size)
+P, q = torch.randn(o, c, 3, 3, c) * 0.1, torch.randn(o, c, 3, 3)
+
+def status(key):
+    return int(re.search(key + r":\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
+
+def step(images):
+    given = [t.requires_grad_() for t in (x[:images], d[:images], P, q)]
+    y = adaptive_conv2d(*given, padding=1, memory=sys.argv[1])
+    return sum(t.numel() for t in (y, *torch.autograd.grad(y, given, gy[:images]))) * 4
+
+step(1)
+open("/proc/self/clear_refs", "w").write("5")
+before = status("VmRSS")
+outputs = step(n)
+weights = n * o * c * 9 * size * size * 4
+signs = weights // 32 if sys.argv[1] == "mask" else 0
+print(status("VmHWM") - before - outputs - signs, weights)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc")
+@pytest.mark.parametrize("memory", ["mask", "recompute"])
+@pytest.mark.parametrize(
+    "shape", [(64, 128, 64, 8), (64, 64, 32, 16), (64, 32, 16, 32), (64, 16, 3, 32)]
+)
+def test_weights_never_exist(cpu_backend, shape, memory):
+    """Peak memory above inputs, outputs and saved bits: at most 5 % of one copy of the weights."""
+    done = run("-c", MEMORY, memory, *map(str, shape), MALLOC_TRIM_THRESHOLD_="0")
+    assert done.returncode == 0, done.stderr
+    above, weights = map(int, done.stdout.split())
+    print(f"{above / 2**20:.1f} MiB above")
+    assert above <= 0.05 * weights, f"{above / 2**20:.1f} MiB above, of {weights / 2**20:.1f} MiB"
