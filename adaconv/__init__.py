@@ -1,8 +1,21 @@
 """Convolutions whose weights depend on the place, and the GANs built on them."""
 
 from adaconv.nn.convert import convert
-from adaconv.ops import BackendError, adaptive_conv2d, backend, backends
+from adaconv.ops import (
+    BackendError,
+    adaptive_conv2d,
+    adaptive_separable_conv2d,
+    backend,
+    backends,
+)
 
 __version__ = "0.1.0"
 
-__all__ = ["BackendError", "adaptive_conv2d", "backend", "backends", "convert"]
+__all__ = [
+    "BackendError",
+    "adaptive_conv2d",
+    "adaptive_separable_conv2d",
+    "backend",
+    "backends",
+    "convert",
+]

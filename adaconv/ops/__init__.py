@@ -2,5 +2,6 @@
 
 from adaconv.ops._dispatch import BackendError, backend, backends
 from adaconv.ops.adaptive_conv import adaptive_conv2d
+from adaconv.ops.adaptive_separable import adaptive_separable_conv2d
 
-__all__ = ["BackendError", "adaptive_conv2d", "backend", "backends"]
+__all__ = ["BackendError", "adaptive_conv2d", "adaptive_separable_conv2d", "backend", "backends"]
