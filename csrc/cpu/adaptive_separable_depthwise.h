@@ -195,8 +195,9 @@ struct DepthwiseBackward {
   // Adds up gx, gP and gq of the channels from first to last of a block.
   void collect(int64_t channel, int64_t first, int64_t last, Arena arena) const {
     const AdaptiveConvShape& s = stage.s;
-    for (int64_t c = first; c < last && gx.data != nullptr; ++c) {
-      scatter_add_band<kTile<T>>(s, stage.plan, gx, channel + c, c, gx_tiles, rows_at_once(s));
+    if (gx.data != nullptr) {
+      scatter_add_band<kTile<T>>(s, stage.plan, gx, channel + first, first, gx_tiles,
+                                 rows_at_once(s), last - first);
     }
     if (gP == nullptr) return;
     int32_t* rows = arena.take<int32_t>(rows_at_once(s));
