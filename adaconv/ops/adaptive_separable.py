@@ -217,7 +217,7 @@ def _backward(
 @_backward.register_fake
 def _(
     gy, x, d, P1, q1, P2, q2, u, signs,
-    stride, padding, dilation, negative_slope, upsample, wanted, backend,
+    stride, padding, dilation, groups, negative_slope, upsample, wanted, backend,
 ):  # fmt: skip
     return kernels.allocate_gradients(x, d, P1, P2, wanted, x.dtype)
 

@@ -23,6 +23,7 @@ class Case:
     size: tuple[int, int] = (7, 9)
     kernel_size: tuple[int, int] = (3, 3)
     features: int = 5
+    groups: int = 1
     with_q1: bool = True
     with_q2: bool = True
     with_b: bool = True
@@ -30,7 +31,10 @@ class Case:
 
     def tensors(self, make, dtype=torch.float64) -> list[Tensor | None]:
         """Return x, d, P1, q1, P2, q2, b, filled by ``make(*shape)``."""
-        filters, mixture = (self.channels, *self.kernel_size), (self.outputs, self.channels)
+        filters, mixture = (
+            (self.channels, *self.kernel_size),
+            (self.outputs, self.channels // self.groups),
+        )
         oh, ow = self.output_size()
         return [
             None if t is None else t.to(dtype)
@@ -55,7 +59,9 @@ class Case:
         return conv.shape[2], conv.shape[3]
 
     def call(self, tensors, backend, **more) -> Tensor:
-        return adaptive_separable_conv2d(*tensors, backend=backend, **self.options, **more)
+        return adaptive_separable_conv2d(
+            *tensors, groups=self.groups, backend=backend, **self.options, **more
+        )
 
 
 def random_case(seed: int) -> Case:
@@ -64,10 +70,11 @@ def random_case(seed: int) -> Case:
     return Case(
         batch=like.batch,
         channels=like.channels * like.groups,
-        outputs=rng.choice([1, 2, 3, 7, 16]),
+        outputs=rng.choice([1, 2, 3, 7, 16]) * like.groups,
         size=like.size,
         kernel_size=like.kernel_size,
         features=like.features,
+        groups=like.groups,
         with_q1=like.with_q,
         with_q2=rng.random() < 0.7,
         with_b=like.with_b,

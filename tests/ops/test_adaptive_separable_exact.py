@@ -19,7 +19,9 @@ CASES = [random_case(seed) for seed in range(60)] + [
     Case(channels=3, outputs=35, features=70, with_q2=False, options={"negative_slope": 0.5}),
     Case(size=(3, 9), channels=80, outputs=64, features=48, kernel_size=(2, 5), with_b=False),
     Case(size=(12, 13), channels=5, outputs=16, features=40, kernel_size=(5, 7)),
-    Case(size=(5, 4), channels=2, outputs=3, features=8, kernel_size=(9, 9), options={"padding": 4}),
+    Case(
+        size=(5, 4), channels=2, outputs=3, features=8, kernel_size=(9, 9), options={"padding": 4}
+    ),
     Case(size=(3, 11), options={"padding": 2, "upsample": 4, "stride": (1, 3), "dilation": 2}),
     Case(size=(4, 5), channels=9, outputs=40, features=128, options={"padding": 1}),
 ]
