@@ -286,13 +286,12 @@ def _gradients_of_stages(
     u, none = adaptive_conv._forward(x, d, *filters, None, *first, False, backend)
 
     def gradients(g, picture, regression, options):
-        wanted = [True, True, True, regression[1] is not None]
-        return adaptive_conv._backward(g, picture, d, *regression, none, *options, wanted, backend)
+        given = (g, picture, d, *regression, none)
+        return adaptive_conv._backward(*given, *options, [True] * 4, backend)
 
     gu, gd2, gP2, gq2 = gradients(gy, u, mixture, second)
     gx, gd1, gP1, gq1 = gradients(gu, x, filters, first)
-    gP1, gP2 = gP1.view_as(P1), gP2.view_as(P2)
-    gq1, gq2 = (g if q is None else g.view_as(q) for g, q in ((gq1, q1), (gq2, q2)))
+    gP1, gq1, gP2, gq2 = gP1[:, 0], gq1[:, 0], gP2[:, :, 0, 0], gq2[:, :, 0, 0]
     return gx, gd1 + gd2, gP1, gq1, gP2, gq2
 
 
