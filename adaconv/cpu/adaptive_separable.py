@@ -1,6 +1,7 @@
 """Separable adaptive convolution on the CPU: allocation and the calls into ``adaconv._C``."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -79,6 +80,10 @@ def allocate_gradients(
     return gx, gd, gP1, gq1, gP2, gq2
 
 
+def _contiguous(dtype: torch.dtype, *tensors: Tensor | None) -> list[Any]:
+    return [None if t is None else t.to(dtype).contiguous() for t in tensors]
+
+
 def _native(function: str, dtype: torch.dtype):
     return getattr(cpu._C, f"adaptive_separable_{function}_{SUFFIX[dtype]}")
 
@@ -108,7 +113,7 @@ def forward(
     """Compute y and, where asked for, u and the sign bits of the second stage's weights."""
     dtype, kernel = x.dtype, _computed_in(x.dtype)
     x, d, b = _to(kernel, x, d, b)
-    P1, q1, P2, q2 = (None if t is None else t.to(kernel).contiguous() for t in (P1, q1, P2, q2))
+    P1, q1, P2, q2 = _contiguous(kernel, P1, q1, P2, q2)
     y, u, signs = allocate_outputs(x, d, P2, groups, save)
     if y.numel() > 0:
         terms = _terms(dtype)
@@ -149,7 +154,7 @@ def backward(
     """
     dtype, kernel = x.dtype, _computed_in(x.dtype)
     gy, x, d = _to(kernel, gy, x, d)
-    P1, q1, P2, q2 = (None if t is None else t.to(kernel).contiguous() for t in (P1, q1, P2, q2))
+    P1, q1, P2, q2 = _contiguous(kernel, P1, q1, P2, q2)
     first, second = wanted[2] or wanted[3], wanted[4] or wanted[5]
     made = (wanted[0], wanted[0] or wanted[1] or first, first, first, second, second)
     gradients = allocate_gradients(x, d, P1, P2, made, kernel)

@@ -99,6 +99,7 @@ def adaptive_separable_conv2d(
     _checks.tensors(
         {"x": 4, "d": 4, "P1": 4, "q1": 3, "P2": 3, "q2": 2, "b": 4},
         {"x": x, "d": d, "P1": P1, "q1": q1, "P2": P2, "q2": q2, "b": b},
+        required=("x", "d", "P1", "P2"),
     )
     # The far pads show in the output size; nothing else needs them.
     padding, far = _checks.pads(padding, (P1.shape[1], P1.shape[2]), stride, dilation)
@@ -262,12 +263,12 @@ def _differentiate_twice(ctx, *cotangents):
             None if t is None else t.view_as(t) if again else t.detach().requires_grad_(need)
             for t, need in zip(ctx.saved_tensors, needed, strict=True)
         ]
-        gradients = _gradients_of_stages(*given, *ctx.options, ctx.backend)
+        gradients = _gradients_of_stages(given, ctx.options, ctx.backend)
         used = [i for i, cotangent in enumerate(cotangents) if cotangent is not None]
         found = iter(
             torch.autograd.grad(
                 [gradients[i] for i in used],
-                [t for t, need in zip(given, needed, strict=True) if need],
+                [t for t, need in zip(given, needed, strict=True) if need and t is not None],
                 [cotangents[i] for i in used],
                 create_graph=again,
                 allow_unused=True,
@@ -276,18 +277,18 @@ def _differentiate_twice(ctx, *cotangents):
     return *(next(found) if need else None for need in needed), *(None,) * 10
 
 
-def _gradients_of_stages(
-    gy, x, d, P1, q1, P2, q2, stride, padding, dilation, groups, negative_slope, upsample, backend
-):
+def _gradients_of_stages(given, options, backend):
     """Return the gradients of x, d, P1, q1, P2 and q2, formed by differentiable operators."""
+    gy, x, d, P1, q1, P2, q2 = given
+    stride, padding, dilation, groups, negative_slope, upsample = options
     first = (stride, padding, dilation, len(P1), negative_slope, upsample)
     second = ([1, 1], [0, 0], [1, 1], groups, negative_slope, 1)
     filters, mixture = reference.as_grouped(P1, q1), reference.as_single_tap(P2, q2)
     u, none = adaptive_conv._forward(x, d, *filters, None, *first, False, backend)
 
     def gradients(g, picture, regression, options):
-        given = (g, picture, d, *regression, none)
-        return adaptive_conv._backward(*given, *options, [True] * 4, backend)
+        wanted = [True] * 4
+        return adaptive_conv._backward(g, picture, d, *regression, none, *options, wanted, backend)
 
     gu, gd2, gP2, gq2 = gradients(gy, u, mixture, second)
     gx, gd1, gP1, gq1 = gradients(gu, x, filters, first)
