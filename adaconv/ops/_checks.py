@@ -47,7 +47,7 @@ def tensors(
     given: Mapping[str, Tensor | None],
     required: Collection[str] = (),
 ) -> None:
-    """Check kind, rank, dtype and device of the named tensors; only the required may not be None."""
+    """Check kind, rank, dtype and device of the named tensors; None only where not required."""
     first: tuple[str, Tensor] | None = None
     for name, tensor in given.items():
         if tensor is None and name not in required:
