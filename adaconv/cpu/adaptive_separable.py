@@ -12,7 +12,7 @@ from adaconv.cpu.adaptive_conv import SUFFIX, TERMS, _address, _strided, _to
 
 #: Pixels that go through both stages before the next, about: what lies between the stages, and what
 #: the backward pass keeps of the first, is kept for these.
-PIECE_PIXELS = 2048
+PIECE_PIXELS = 4096
 
 Gradients = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 
