@@ -4,6 +4,7 @@ from adaconv.nn.convert import convert
 from adaconv.ops import (
     BackendError,
     adaptive_conv2d,
+    adaptive_separable_conv2d,
     backend,
     backends,
     dynamic_conv2d,
@@ -16,6 +17,7 @@ __version__ = "0.1.0"
 __all__ = [
     "BackendError",
     "adaptive_conv2d",
+    "adaptive_separable_conv2d",
     "backend",
     "backends",
     "convert",

@@ -6,29 +6,30 @@ from typing import Any
 from torch import nn
 from torch.nn.utils import parametrize
 
+from adaconv.nn._adaptive_block import AdaptiveBlock
 from adaconv.nn.adaptive_conv import AdaConvBlock
 
 
 def convert(
     model: nn.Module,
     predicate: Callable[[str, nn.Conv2d], bool] | None = None,
+    block: type[AdaptiveBlock] = AdaConvBlock,
     **block_options: Any,
 ) -> list[str]:
     """Swap the convolutions of ``model`` for adaptive ones, in place, and say which.
 
-    Every :class:`torch.nn.Conv2d` (subclasses are left alone, and so is what an
-    :class:`AdaConvBlock` contains) gives way to an :class:`AdaConvBlock` with its arguments,
-    device, dtype, mode (training or evaluation) and ``requires_grad``. A convolution that the model
-    uses in several places is swapped for one block, used in all of them. The weights start anew:
-    those of an ordinary convolution mean nothing to an adaptive one. Make the optimizer after the
-    swap.
+    Every :class:`torch.nn.Conv2d` (subclasses are left alone, and so is what an adaptive block
+    contains) gives way to a ``block`` with its arguments, device, dtype, mode (training or
+    evaluation) and ``requires_grad``. A convolution that the model uses in several places is
+    swapped for one block, used in all of them. The weights start anew: those of an ordinary
+    convolution mean nothing to an adaptive one. Make the optimizer after the swap.
 
     Args:
         model: the module to change; not itself a convolution.
         predicate: says, of a convolution's name and the convolution, whether to swap it; ``None``
             swaps all. It is asked once about each.
-        **block_options: further arguments of :class:`AdaConvBlock`, such as
-            ``adaptive_kernel_size``.
+        block: :class:`AdaConvBlock` or :class:`AdaSeparableConvBlock`.
+        **block_options: further arguments of ``block``, such as ``adaptive_kernel_size``.
 
     Returns:
         The names of the convolutions that were swapped, in the order of ``model.named_modules()``.
@@ -56,8 +57,8 @@ def convert(
         for name, conv in _convolutions(model).items()
         if predicate is None or predicate(name, conv)
     }
-    blocks: dict[nn.Module, AdaConvBlock] = {
-        conv: _block(name, conv, block_options) for name, conv in chosen.items()
+    blocks: dict[nn.Module, AdaptiveBlock] = {
+        conv: _block(block, name, conv, block_options) for name, conv in chosen.items()
     }
     for name, module in list(model.named_modules(remove_duplicate=False)):
         if module in blocks:
@@ -71,7 +72,7 @@ def _is_convolution(module: nn.Module) -> bool:
 
 
 def _convolutions(model: nn.Module) -> dict[str, nn.Conv2d]:
-    inside = {m for b in model.modules() if isinstance(b, AdaConvBlock) for m in b.modules()}
+    inside = {m for b in model.modules() if isinstance(b, AdaptiveBlock) for m in b.modules()}
     return {
         name: module
         for name, module in model.named_modules()
@@ -79,7 +80,9 @@ def _convolutions(model: nn.Module) -> dict[str, nn.Conv2d]:
     }
 
 
-def _block(name: str, conv: nn.Conv2d, block_options: dict[str, Any]) -> AdaConvBlock:
+def _block(
+    kind: type[AdaptiveBlock], name: str, conv: nn.Conv2d, block_options: dict[str, Any]
+) -> AdaptiveBlock:
     """Return a new block in the image of ``conv``."""
     expected = {"weight"} if conv.bias is None else {"weight", "bias"}
     if {own for own, _ in conv.named_parameters(recurse=False)} != expected:
@@ -88,7 +91,7 @@ def _block(name: str, conv: nn.Conv2d, block_options: dict[str, Any]) -> AdaConv
             "weight_norm, pruning or another parametrization), which the swap would lose; "
             "remove that first, or let the predicate pass over this convolution"
         )
-    block = AdaConvBlock(
+    block = kind(
         conv.in_channels,
         conv.out_channels,
         conv.kernel_size,

@@ -42,11 +42,15 @@ def pads(
     return near, (total[0] - near[0], total[1] - near[1])
 
 
-def tensors(expected_ranks: Mapping[str, int], given: Mapping[str, Tensor | None]) -> None:
-    """Check kind, rank, dtype and device of the named tensors; None is passed over."""
+def tensors(
+    expected_ranks: Mapping[str, int],
+    given: Mapping[str, Tensor | None],
+    required: Collection[str] = (),
+) -> None:
+    """Check kind, rank, dtype and device of the named tensors; None only where not required."""
     first: tuple[str, Tensor] | None = None
     for name, tensor in given.items():
-        if tensor is None:
+        if tensor is None and name not in required:
             continue
         if not isinstance(tensor, Tensor):
             raise TypeError(f"{name} must be a tensor, got {type(tensor).__name__}")

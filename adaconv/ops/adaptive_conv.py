@@ -89,7 +89,9 @@ def adaptive_conv2d(
     x, d, P, q, b = _autocast.cast(x, d, P, q, b)
     _checks.choice("memory", memory, MEMORY)
     _checks.tensors(
-        {"x": 4, "d": 4, "P": 5, "q": 4, "b": 4}, {"x": x, "d": d, "P": P, "q": q, "b": b}
+        {"x": 4, "d": 4, "P": 5, "q": 4, "b": 4},
+        {"x": x, "d": d, "P": P, "q": q, "b": b},
+        required=("x", "d", "P"),
     )
     # The far pads show in the output size; nothing else needs them.
     padding, far = _checks.pads(padding, (P.shape[2], P.shape[3]), stride, dilation)

@@ -12,6 +12,7 @@ constexpr int64_t round_up(int64_t value, int64_t multiple) {
 // The gradients of P and q are sums over bands, in memory that nobody has touched yet.
 template <class S>
 void clear_weight_gradients(const AdaptiveConvBackward<S>& call) {
+  if (call.adds) return;
   const AdaptiveConvShape& s = call.shape;
   const int64_t of_P = s.rows() * s.features;
   if (call.gP != nullptr) prefer_huge_pages(call.gP, s.out_channels * of_P * sizeof(*call.gP));

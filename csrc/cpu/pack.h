@@ -14,40 +14,70 @@ constexpr int kTileVectors = 3;
 template <class T>
 constexpr int kTile = kTileVectors * kLanes<T>;
 
+// Several rows of numbers: to[row * to_row + i * to_step] = from[row * from_row + i * from_step].
 template <class To, class From>
-ADACONV_INLINE void copy(To* to, int64_t to_step, const From* from, int64_t from_step,
-                         int64_t count) {
-  if (to_step == 1 && from_step == 1) {
+ADACONV_INLINE void copy_rows(To* to, int64_t to_row, int64_t to_step, const From* from,
+                              int64_t from_row, int64_t from_step, int64_t rows, int64_t count) {
 #if defined(__AVX512F__)
-    if constexpr (std::is_same_v<To, float>) {  // runs are short: masks beat a loop and its rest
+  if constexpr (std::is_same_v<To, float>) {
+    if (to_step == 1 && from_step == 1) {  // rows are short: masks beat a loop and its rest
       for (int64_t i = 0; i < count; i += 16) {
-        store_some(to + i, load_some(from + i, count - i), count - i);
+        for (int64_t row = 0; row < rows; ++row) {
+          store_some(to + row * to_row + i, load_some(from + row * from_row + i, count - i),
+                     count - i);
+        }
       }
       return;
     }
+  }
 #endif
-    for (int64_t i = 0; i < count; ++i) to[i] = convert<To>(from[i]);
-  } else {
-    for (int64_t i = 0; i < count; ++i) to[i * to_step] = convert<To>(from[i * from_step]);
+  for (int64_t row = 0; row < rows; ++row, to += to_row, from += from_row) {
+    if (to_step == 1 && from_step == 1) {
+      for (int64_t i = 0; i < count; ++i) to[i] = convert<To>(from[i]);
+    } else {
+      for (int64_t i = 0; i < count; ++i) to[i * to_step] = convert<To>(from[i * from_step]);
+    }
+  }
+}
+
+// One row of numbers.
+template <class To, class From>
+ADACONV_INLINE void copy(To* to, int64_t to_step, const From* from, int64_t from_step,
+                         int64_t count) {
+  copy_rows(to, 0, to_step, from, 0, from_step, 1, count);
+}
+
+// Likewise to[row * to_row + i * to_step] += from[row * from_row + i].
+template <class T>
+ADACONV_INLINE void add_rows(T* to, int64_t to_row, int64_t to_step, const T* from,
+                             int64_t from_row, int64_t rows, int64_t count) {
+#if defined(__AVX512F__)
+  if constexpr (std::is_same_v<T, float>) {
+    if (to_step == 1) {
+      for (int64_t i = 0; i < count; i += 16) {
+        for (int64_t row = 0; row < rows; ++row) {
+          T* sum = to + row * to_row + i;
+          store_some(sum,
+                     load_some(sum, count - i) + load_some(from + row * from_row + i, count - i),
+                     count - i);
+        }
+      }
+      return;
+    }
+  }
+#endif
+  for (int64_t row = 0; row < rows; ++row, to += to_row, from += from_row) {
+    if (to_step == 1) {
+      for (int64_t i = 0; i < count; ++i) to[i] += from[i];
+    } else {
+      for (int64_t i = 0; i < count; ++i) to[i * to_step] += from[i];
+    }
   }
 }
 
 template <class T>
-ADACONV_INLINE void add(T* to, int64_t step, const T* from, int64_t count) {
-  if (step == 1) {
-#if defined(__AVX512F__)
-    if constexpr (std::is_same_v<T, float>) {
-      for (int64_t i = 0; i < count; i += 16) {
-        const V<float> sum = load_some(to + i, count - i) + load_some(from + i, count - i);
-        store_some(to + i, sum, count - i);
-      }
-      return;
-    }
-#endif
-    for (int64_t i = 0; i < count; ++i) to[i] += from[i];
-  } else {
-    for (int64_t i = 0; i < count; ++i) to[i * step] += from[i];
-  }
+ADACONV_INLINE void add(T* to, int64_t to_step, const T* from, int64_t count) {
+  add_rows(to, 0, to_step, from, 0, 1, count);
 }
 
 template <class T>
@@ -72,10 +102,7 @@ void gather(const Plan& plan, int tile, const Strided<const S>& tensor, int64_t 
   for (int r = plan.run_begin[tile]; r < plan.run_begin[tile + 1]; ++r) {
     const Run& run = plan.runs[r];
     const S* from = tensor.at(run.n, channel, run.oh, run.ow);
-    T* to = packed + run.lane;
-    for (int64_t row = 0; row < rows; ++row, from += tensor.c, to += kPixels) {
-      copy(to, 1, from, tensor.w, run.length);
-    }
+    copy_rows(packed + run.lane, kPixels, 1, from, tensor.c, tensor.w, rows, run.length);
   }
   clear_unused_lanes<kPixels>(plan, tile, rows, packed);
 }
@@ -87,10 +114,7 @@ void scatter(const Plan& plan, int tile, const Strided<S>& tensor, int64_t chann
   for (int r = plan.run_begin[tile]; r < plan.run_begin[tile + 1]; ++r) {
     const Run& run = plan.runs[r];
     S* to = tensor.at(run.n, channel, run.oh, run.ow);
-    const T* from = packed + run.lane;
-    for (int64_t row = 0; row < rows; ++row, to += tensor.c, from += kPixels) {
-      copy(to, tensor.w, from, 1, run.length);
-    }
+    copy_rows(to, tensor.c, tensor.w, packed + run.lane, kPixels, 1, rows, run.length);
   }
 }
 
@@ -184,37 +208,45 @@ void gather_patches(const ConvShape& s, const Plan& plan, int tile, const Stride
       const Window at = window(s, run, taps[i]);
       const int64_t inside = at.end - at.begin;
       const int64_t column = at.column + at.begin * s.stride_w;
+      const int64_t step = tap_count * kPixels;
       T* to = packed + i * kPixels + run.lane;
-      const S* from = inside ? first_read(s, run, at, column, x, channel) : x.data;
-      for (int64_t c = 0; c < channels; ++c, from += x.c, to += tap_count * kPixels) {
-        if (inside != run.length) zero(to, run.length);
-        if (s.upsample == 1) {
-          copy(to + at.begin, 1, from, s.stride_w * x.w, inside);
-        } else {
-          copy_enlarged(to + at.begin, from, x.w, s.upsample, column, s.stride_w, inside);
-        }
+      for (int64_t c = 0; c < channels && inside != run.length; ++c)
+        zero(to + c * step, run.length);
+      if (inside == 0) continue;
+      to += at.begin;
+      const S* from = first_read(s, run, at, column, x, channel);
+      if (s.upsample == 1) {
+        copy_rows(to, step, 1, from, x.c, s.stride_w * x.w, channels, inside);
+        continue;
+      }
+      for (int64_t c = 0; c < channels; ++c) {
+        copy_enlarged(to + c * step, from + c * x.c, x.w, s.upsample, column, s.stride_w, inside);
       }
     }
   }
   clear_unused_lanes<kPixels>(plan, tile, channels * tap_count, packed);
 }
 
-// gx(channel, pixel + taps[i]) += packed[i][lane]
+// gx(channel + c, pixel + taps[i]) += packed[c * tap_count + i][lane]
 template <int kPixels, class T>
 void scatter_add_patches(const ConvShape& s, const Plan& plan, int tile, const Strided<T>& gx,
-                         int64_t channel, const int32_t* taps, int tap_count, const T* packed) {
+                         int64_t channel, int64_t channels, const int32_t* taps, int tap_count,
+                         const T* packed) {
   for (int r = plan.run_begin[tile]; r < plan.run_begin[tile + 1]; ++r) {
     const Run& run = plan.runs[r];
     for (int i = 0; i < tap_count; ++i) {
       const Window at = window(s, run, taps[i]);
-      if (at.begin == at.end) continue;
-      const int64_t column = at.column + at.begin * s.stride_w;
+      const int64_t inside = at.end - at.begin;
+      if (inside == 0) continue;
+      const int64_t column = at.column + at.begin * s.stride_w, step = tap_count * kPixels;
       T* to = first_read(s, run, at, column, gx, channel);
       const T* from = packed + i * kPixels + run.lane + at.begin;
       if (s.upsample == 1) {
-        add(to, s.stride_w * gx.w, from, at.end - at.begin);
-      } else {
-        add_enlarged(to, gx.w, s.upsample, column, s.stride_w, from, at.end - at.begin);
+        add_rows(to, gx.c, s.stride_w * gx.w, from, step, channels, inside);
+        continue;
+      }
+      for (int64_t c = 0; c < channels; ++c) {
+        add_enlarged(to + c * gx.c, gx.w, s.upsample, column, s.stride_w, from + c * step, inside);
       }
     }
   }
@@ -231,15 +263,16 @@ void gather_segment(const ConvShape& s, const Plan& plan, const Segment& segment
   }
 }
 
-// Adds one channel's gradients of the patches of a whole band: packed[tile * tile_step + c *
-// tap_count + i][lane], for the c-th of the channels that are packed together.
+// Adds the gradients of some channels' patches of a whole band: packed[tile * tile_step + c *
+// tap_count + i][lane], from the c-th on of the channels that are packed together.
 template <int kPixels, class T>
 void scatter_add_band(const ConvShape& s, const Plan& plan, const Strided<T>& gx, int64_t channel,
-                      int64_t c, const T* packed, int64_t tile_step) {
+                      int64_t c, const T* packed, int64_t tile_step, int64_t channels = 1) {
   for (int i = 0; i < plan.segment_count; ++i) {
     const Segment& segment = plan.segments[i];
     for (int t = segment.first_tile; t < segment.first_tile + segment.tiles; ++t) {
-      scatter_add_patches<kPixels>(s, plan, t, gx, channel, segment.taps, segment.tap_count,
+      scatter_add_patches<kPixels>(s, plan, t, gx, channel, channels, segment.taps,
+                                   segment.tap_count,
                                    packed + (t * tile_step + c * segment.tap_count) * kPixels);
     }
   }

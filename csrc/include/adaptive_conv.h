@@ -40,6 +40,7 @@ struct AdaptiveConvBackward {
   Strided<Sum<T>> gx, gd;  // both or neither
   Sum<T>* gP;
   Sum<T>* gq;
+  bool adds = false;  // to gP and gq; they are written otherwise
 };
 
 // The layout of the saved sign bits: pixels are cut into bands of whole rows, bands into tiles.

@@ -183,7 +183,7 @@ def test_enlarged_picture_does_not_exist(options, monkeypatch):
     def refuse(x, factor):
         raise AssertionError("the picture was enlarged")
 
-    monkeypatch.setattr("adaconv.nn.adaptive_conv.enlarge", refuse)
+    monkeypatch.setattr("adaconv.nn._adaptive_block.enlarge", refuse)
     saved = []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t) or t, lambda t: t):
         y = block(torch.randn(7, 3, 6, 5, requires_grad=True))

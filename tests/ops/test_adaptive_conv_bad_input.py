@@ -49,6 +49,7 @@ TYPE = [
     ({"x": torch.zeros(2, 4, 6, 7, dtype=torch.int64)}, r"x must be float32.*got torch.int64"),
     ({"d": torch.zeros(2, 5, 4, 5, dtype=torch.float64)}, r"dtype of x, torch.float32, got .*64"),
     ({"x": [[1.0]]}, r"x must be a tensor, got list"),
+    ({"P": None}, r"P must be a tensor, got NoneType"),
     ({"stride": (1, 2, 3)}, r"stride must be an integer or a pair"),
     ({"stride": 1.5}, r"stride must be an integer or a pair of integers, got 1.5"),
 ]

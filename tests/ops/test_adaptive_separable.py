@@ -1,0 +1,343 @@
+"""Separable adaptive convolution: values, gradients of every order, integration with PyTorch."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from adaptive_separable_cases import Case, random_case, results
+
+from adaconv import adaptive_conv2d, adaptive_separable_conv2d
+from adaconv.cpu import adaptive_separable as kernels
+
+NAMES = ["y", "x", "d", "P1", "q1", "P2", "q2", "b"]
+LAYER = Case(2, 32, 16, (16, 16), (3, 3), 32, options={"padding": 1})
+
+
+def normal(seed, scale=1.0):
+    generator = torch.Generator().manual_seed(seed)
+    return lambda *shape: torch.randn(shape, generator=generator, dtype=torch.float64) * scale
+
+
+def gradient_of(y):
+    return torch.sin(torch.arange(y.numel(), dtype=torch.float64)).view(y.shape).to(y.dtype)
+
+
+def test_equals_the_definition(backend):
+    options = {"stride": (2, 1), "padding": (1, 2), "dilation": (1, 2), "negative_slope": 0.5}
+    case = Case(2, 4, 6, (4, 3), (3, 2), 5, groups=2, options={**options, "upsample": 2})
+    x, d, P1, q1, P2, q2, b = case.tensors(normal(0))
+    oh, ow = case.output_size()
+    large = x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    padded = F.pad(large, (2, 2, 1, 1))
+    first = F.leaky_relu(torch.einsum("cuvk,nkij->ncuvij", P1, d) + q1[..., None, None], 0.5)
+    second = F.leaky_relu(torch.einsum("ock,nkij->nocij", P2, d) + q2[..., None, None], 0.5)
+    u = torch.zeros(2, 4, oh, ow, dtype=x.dtype)
+    for row in range(3):
+        for column in range(2):
+            taps = padded[:, :, row:, 2 * column :][:, :, ::2][:, :, :oh, :ow]
+            u += first[:, :, row, column] * taps
+    expected = b.clone()
+    for o in range(6):
+        group = slice(0, 2) if o < 3 else slice(2, 4)
+        expected[:, o] += (second[:, o] * u[:, group]).sum(1)
+    torch.testing.assert_close(case.call((x, d, P1, q1, P2, q2, b), backend), expected)
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.2, 1.0])
+def test_error_is_that_of_pytorch(cpu_backend, slope):
+    """Against fp64, the kernel may err twice as much as PyTorch's own arithmetic in fp32."""
+    case = Case(**{**LAYER.__dict__, "options": {"padding": 1, "negative_slope": slope}})
+    tensors = case.tensors(normal(1, 0.3))
+    exact = results(case, tensors, gradient_of, "reference")
+    single = [t.float() for t in tensors]
+    ours = results(case, single, gradient_of, cpu_backend)
+    theirs = results(case, single, gradient_of, "reference")
+    for name, got, torchs, want in zip(NAMES, ours, theirs, exact, strict=True):
+        error, allowed = (got - want).norm(), 2 * (torchs - want).norm() + 1e-7 * want.norm()
+        assert error <= allowed, f"{name}: error {error:.3e}, allowed {allowed:.3e}"
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_rounded_once(cpu_backend, dtype):
+    """What lies between the stages is kept in fp32, so that the error is that of the result."""
+    tensors = [t.to(dtype) for t in LAYER.tensors(normal(2, 0.3))]
+    got = results(LAYER, tensors, gradient_of, cpu_backend)
+    double = [t.double() for t in tensors]
+    exact = results(LAYER, double, lambda y: gradient_of(y).to(dtype).double(), "reference")
+    for name, ours, want in zip(NAMES, got, exact, strict=True):
+        assert ours.dtype == dtype
+        error, allowed = (ours - want).norm(), torch.finfo(dtype).eps / 2 * want.norm()
+        assert error <= allowed, f"{name}: error {error:.3e}, allowed {allowed:.3e}"
+
+
+@pytest.mark.parametrize(("precision", "allowed"), [("high", 2**-14), ("medium", 2**-7)])
+def test_reduced_precision_where_asked_for(cpu_backend, precision, allowed):
+    case = Case(**{**LAYER.__dict__, "options": {"padding": 1, "negative_slope": 1.0}})
+    tensors = case.tensors(normal(6, 0.3))
+    exact = results(case, tensors, gradient_of, "reference")
+    torch.set_float32_matmul_precision(precision)
+    try:
+        found = results(case, [t.float() for t in tensors], gradient_of, cpu_backend)
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    for name, got, want in zip(NAMES, found, exact, strict=True):
+        assert (got - want).norm() / want.norm() < allowed, name
+
+
+def test_precision_may_change_before_the_backward_pass(cpu_backend):
+    tensors = [t.float() for t in LAYER.tensors(normal(7))]
+    expected = results(LAYER, tensors, gradient_of, cpu_backend)
+    given = [t.requires_grad_() for t in tensors]
+    y = LAYER.call(given, cpu_backend)
+    torch.set_float32_matmul_precision("medium")
+    try:
+        found = (y, *torch.autograd.grad(y, given, gradient_of(y)))
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    for got, want in zip(found, expected, strict=True):
+        torch.testing.assert_close(got, want, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("slope", "upsample"), [(0.0, 1), (0.3, 2)])
+@pytest.mark.parametrize("biased", [True, False])
+def test_gradients_of_both_orders(backend, slope, upsample, biased):
+    options = {"stride": (2, 1), "padding": 1, "dilation": (1, 2), "negative_slope": slope}
+    case = Case(
+        1, 2, 2, (5, 3) if upsample == 1 else (2, 1), (3, 2), 2, 2, biased, biased, biased,
+        options={**options, "upsample": upsample},
+    )  # fmt: skip
+    given = [None if t is None else t.requires_grad_() for t in case.tensors(normal(3))]
+    assert torch.autograd.gradcheck(lambda *t: case.call(t, backend), given)
+    assert torch.autograd.gradgradcheck(lambda *t: case.call(t, backend), given)
+
+
+def test_third_order(cpu_backend):
+    case = Case(1, 2, 2, (4, 4), (2, 2), 2)
+
+    def third(backend):
+        tensors = [t.requires_grad_() for t in case.tensors(normal(4))]
+        value = (case.call(tensors, backend) ** 3).sum()
+        for create_graph in (True, True, False):
+            found = torch.autograd.grad(value, tensors[:6], create_graph=create_graph)
+            value = sum((g**2).sum() for g in found)
+        return found
+
+    for got, want in zip(third(cpu_backend), third("reference"), strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("wanted", range(7))
+def test_one_gradient_alone(backend, wanted):
+    tensors = LAYER.tensors(normal(5))
+    expected = results(LAYER, tensors, gradient_of, backend)[1 + wanted]
+    tensors[wanted].requires_grad_()
+    y = LAYER.call(tensors, backend)
+    (got,) = torch.autograd.grad(y, tensors[wanted], gradient_of(y))
+    torch.testing.assert_close(got, expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("first", range(7))
+@pytest.mark.parametrize("second", range(7))
+def test_one_second_derivative_alone(cpu_backend, first, second):
+    """The gradient in one argument of one gradient; the others are not asked for."""
+    case = Case(1, 2, 3, (3, 3), (2, 2), 2)
+
+    def derivative(backend):
+        tensors = case.tensors(normal(8))
+        for place in {first, second}:
+            tensors[place].requires_grad_()
+        y = case.call(tensors, backend)
+        (g,) = torch.autograd.grad((y**2).sum(), tensors[first], create_graph=True)
+        return torch.autograd.grad((g**2).sum(), tensors[second])[0]
+
+    torch.testing.assert_close(derivative(cpu_backend), derivative("reference"))
+
+
+def stored_strangely(tensor):
+    """The same values with holes between them and the dimensions in another order."""
+    reversed_order = tuple(reversed(range(tensor.dim())))
+    holes = tensor.permute(reversed_order).repeat_interleave(2, dim=0).contiguous()[::2]
+    return holes.permute(reversed_order)
+
+
+def test_any_strides(backend):
+    case = random_case(6)
+    tensors = case.tensors(normal(6))
+    strange = [None if t is None else stored_strangely(t) for t in tensors]
+    assert any(not t.is_contiguous() for t in strange if t is not None)
+    expected = results(case, tensors, gradient_of, backend)
+    got = results(case, strange, lambda y: stored_strangely(gradient_of(y)), backend)
+    for ours, want in zip(got, expected, strict=True):
+        torch.testing.assert_close(ours, want, rtol=1e-12, atol=1e-12)
+
+
+def test_expanded_inputs(backend):
+    x, d, P1, q1, P2, q2, b = LAYER.tensors(normal(7))
+    wide = [x[:1].expand_as(x), d[:, :1].expand_as(d), P1[:1].expand_as(P1), q1,
+            P2[:1].expand_as(P2), q2[:1].expand_as(q2), b]  # fmt: skip
+    expected = results(LAYER, [t.contiguous() for t in wide], gradient_of, backend)
+    for ours, want in zip(results(LAYER, wide, gradient_of, backend), expected, strict=True):
+        torch.testing.assert_close(ours, want, rtol=1e-12, atol=1e-12)
+
+
+def test_channels_last_is_kept(cpu_backend):
+    tensors = LAYER.tensors(normal(8))
+    expected = LAYER.call(tensors, cpu_backend)
+    x = tensors[0].to(memory_format=torch.channels_last)
+    y = LAYER.call([x, *tensors[1:]], cpu_backend)
+    assert expected.is_contiguous()
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(y, expected)
+
+
+def test_unbatched(backend):
+    x, d, P1, q1, P2, q2, b = LAYER.tensors(normal(9))
+    y = adaptive_separable_conv2d(x[0], d[0], P1, q1, P2, q2, b[0], padding=1, backend=backend)
+    assert torch.equal(y, LAYER.call((x[:1], d[:1], P1, q1, P2, q2, b[:1]), backend)[0])
+
+
+def test_empty_batch(backend):
+    case = Case(batch=0)
+    y, *gradients = results(case, case.tensors(normal(10)), torch.ones_like, backend)
+    assert y.shape == (0, 4, 5, 7)
+    assert all(torch.equal(g, torch.zeros_like(g)) for g in gradients)
+
+
+def test_is_two_adaptive_convolutions(backend):
+    case = Case(3, 4, 6, groups=2, options={"padding": "same", "negative_slope": 0.1})
+    x, d, P1, q1, P2, q2, b = case.tensors(normal(11))
+    slope = {"negative_slope": 0.1}
+    u = adaptive_conv2d(x, d, P1[:, None], q1[:, None], padding="same", groups=4, **slope)
+    P, q = P2[:, :, None, None], q2[:, :, None, None]
+    expected = adaptive_conv2d(u, d, P, q, b, groups=2, **slope)
+    torch.testing.assert_close(case.call((x, d, P1, q1, P2, q2, b), backend), expected)
+
+
+def test_same_bits_every_time(cpu_backend):
+    tensors = [t.float() for t in LAYER.tensors(normal(12))]
+    first = results(LAYER, tensors, gradient_of, cpu_backend)
+    for _ in range(5):
+        again = results(LAYER, tensors, gradient_of, cpu_backend)
+        assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+
+
+@pytest.mark.parametrize("case", [*map(random_case, range(8)), LAYER], ids=lambda case: case.size)
+def test_recomputing_gives_the_same_bits(cpu_backend, case):
+    tensors = [None if t is None else t.float() for t in case.tensors(normal(13))]
+    expected = results(case, tensors, gradient_of, cpu_backend, memory="mask")
+    got = results(case, tensors, gradient_of, cpu_backend, memory="recompute")
+    assert all(torch.equal(a, b) for a, b in zip(got, expected, strict=True))
+
+
+def test_recomputing_saves_nothing(cpu_backend):
+    tensors = [t.requires_grad_() for t in LAYER.tensors(normal(14))]
+
+    def saved(memory):
+        y = LAYER.call(tensors, cpu_backend, memory=memory)
+        given = {t.data_ptr() for t in tensors}
+        kept = y.grad_fn.saved_tensors
+        return sum(t.nbytes for t in kept if t is not None and t.data_ptr() not in given)
+
+    pixels, u_bytes = 2 * 16 * 16, 8 * 32
+    bits = tensors[4][..., 0].numel() / 8
+    assert pixels * (u_bytes + bits) <= saved("mask") <= 1.2 * pixels * (u_bytes + bits)
+    assert saved("recompute") == 0
+
+
+@pytest.mark.parametrize("pixels", [1, 7, 100])
+def test_pieces_of_any_size(cpu_backend, pixels, monkeypatch):
+    case = Case(4, 3, 5, (6, 7), options={"padding": 1, "stride": (2, 1)})
+    tensors = case.tensors(normal(15))
+    expected = results(case, tensors, gradient_of, cpu_backend)
+    monkeypatch.setattr(kernels, "PIECE_PIXELS", pixels)
+    for got, want in zip(results(case, tensors, gradient_of, cpu_backend), expected, strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-12)
+
+
+def test_uninitialised_memory_is_not_read(cpu_backend):
+    tensors = LAYER.tensors(normal(16))
+    expected = results(LAYER, tensors, gradient_of, cpu_backend)
+    torch.use_deterministic_algorithms(True)  # fills new tensors with NaN
+    try:
+        got = results(LAYER, tensors, gradient_of, cpu_backend)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    for ours, want in zip(got, expected, strict=True):
+        assert torch.equal(ours, want)
+
+
+def test_nan_is_not_hidden(backend):
+    tensors = LAYER.tensors(normal(17))
+    tensors[1][0, 0, 4, 4] = float("nan")
+    y = LAYER.call(tensors, backend)
+    assert y[0, :, 4, 4].isnan().all()
+    assert y.isnan().sum() == y.shape[1]
+
+
+@pytest.mark.parametrize("biased", [True, False])
+def test_opcheck(cpu_backend, biased):
+    pairs = {"stride": (2, 1), "padding": (1, 0), "dilation": (1, 2)}
+    case = Case(1, 4, 2, (5, 6), (2, 3), 3, 2, biased, biased, biased, options=pairs)
+    tensors = [None if t is None else t.requires_grad_() for t in case.tensors(normal(20))]
+    options = (*pairs.values(), 2, 0.1, 1)
+    forward = torch.ops.adaconv.adaptive_separable_conv2d
+    backward = torch.ops.adaconv.adaptive_separable_conv2d_backward
+    torch.library.opcheck(forward, (*tensors, *options, True, cpu_backend))
+    torch.library.opcheck(forward, (*tensors, *options, False, cpu_backend))
+    y, u, signs = forward(*tensors, *options, True, cpu_backend)
+    given = (gradient_of(y), *tensors[:6], u, signs, *options, [True] * 6, cpu_backend)
+    torch.library.opcheck(backward, given)
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_compiles_without_graph_breaks(cpu_backend, dynamic):
+    def step(*tensors):
+        return adaptive_separable_conv2d(*tensors, padding=1).sin()
+
+    compiled = torch.compile(step, fullgraph=True, backend="aot_eager", dynamic=dynamic)
+    for batch in (2, 3):
+        case = Case(**{**LAYER.__dict__, "batch": batch})
+        tensors = [t.requires_grad_() for t in case.tensors(normal(21))]
+        y, expected = compiled(*tensors), step(*tensors)
+        torch.testing.assert_close(y, expected)
+        got = torch.autograd.grad(y, tensors, gradient_of(y))
+        want = torch.autograd.grad(expected, tensors, gradient_of(y))
+        torch.testing.assert_close(got, want)
+
+
+def test_exports(cpu_backend):
+    class Module(torch.nn.Module):
+        def forward(self, *tensors):
+            return adaptive_separable_conv2d(*tensors, padding=1)
+
+    tensors = tuple(LAYER.tensors(normal(22)))
+    exported = torch.export.export(Module(), tensors).module()
+    torch.testing.assert_close(exported(*tensors), Module()(*tensors))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast(backend, dtype):
+    single = [t.float().requires_grad_() for t in LAYER.tensors(normal(23, 0.3))]
+    with torch.autocast("cpu", dtype):
+        y = LAYER.call(single, backend)
+    assert y.dtype == dtype
+    assert torch.equal(y, LAYER.call([t.to(dtype) for t in single], backend))
+    y.float().sum().backward()
+    assert all(t.grad.dtype == torch.float32 for t in single)
+    double = LAYER.tensors(normal(24))
+    with torch.autocast("cpu", dtype):
+        assert LAYER.call(double, backend).dtype == torch.float64
+
+
+def test_exact_on_every_thread_count(cpu_backend):
+    tensors = [t.float() for t in LAYER.tensors(normal(25))]
+    threads = torch.get_num_threads()
+    outputs = []
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            outputs.append(results(LAYER, tensors, gradient_of, cpu_backend))
+    finally:
+        torch.set_num_threads(threads)
+    for other in outputs[1:]:
+        for got, want in zip(other, outputs[0], strict=True):
+            torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-4)
