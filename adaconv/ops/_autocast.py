@@ -5,6 +5,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+#: Types of devices that have autocast; some releases of torch.compile cannot ask.
+DEVICES = frozenset(
+    device
+    for device in ("cpu", "cuda", "hpu", "mps", "mtia", "xpu")
+    if torch.amp.is_autocast_available(device)
+)
+
 
 def cast(*arguments: Any) -> list[Any]:
     """Cast tensors to autocast's dtype where it is on for the first one's device.
@@ -21,12 +28,7 @@ def cast(*arguments: Any) -> list[Any]:
 
 def is_on(device: str) -> bool:
     """Whether autocast is on for a type of device."""
-    return _is_available(device) and torch.is_autocast_enabled(device)
-
-
-@torch.compiler.assume_constant_result  # some releases of torch.compile cannot look into it
-def _is_available(device: str) -> bool:
-    return torch.amp.is_autocast_available(device)
+    return device in DEVICES and torch.is_autocast_enabled(device)
 
 
 def _eligible(argument: Any) -> bool:

@@ -68,7 +68,7 @@ def test_type_error(backend, changes, message):
 
 
 def test_unknown_backend():
-    with pytest.raises(BackendError, match="no backend is called 'gpu'; there are: cpu, reference"):
+    with pytest.raises(BackendError, match="no backend is called 'gpu'; there are: cpu, triton,"):
         adaptive_conv2d(**arguments(), backend="gpu")
     with pytest.raises(BackendError, match="no backend"), adaconv.backend("gpu"):
         pass

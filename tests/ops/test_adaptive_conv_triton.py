@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("poisoned")
 FAULTS = {
     "border": ("inside = (ih >= 0)", "inside = (ih >= -1)"),
     "last taps": ("& (j < J)[None, :]\n", "\n"),
-    "last features": ("d_live[:, None] & (k < D)", "d_live[:, None]"),
+    "last features": ("& (k < D), TERMS)", ", TERMS)"),
     "sum of gq": ("tl.sum(tl.sum(by_lane, 2), 0)", "tl.sum(by_lane, 2)[0]"),
     "gather": ("reads = (top >= 0)", "reads = (top >= 1)"),
 }
