@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from adaconv_kernels import _device
+from adaconv_kernels import _device, _products
 from adaconv_kernels import adaptive_conv_kernels as kernels
 from adaconv_kernels._device import cdiv, power_of_2
 
@@ -109,11 +109,11 @@ class _Call:
     ):
         stride, padding, dilation, groups, self.slope, upsample = options
         self.scales = None
-        if _device.is_split(x.dtype):
-            self.scales = _device.scales(d, P, () if gy is None else (gy, x), self.slope)
+        if _products.is_split(x.dtype):
+            self.scales = _products.scales(d, P, () if gy is None else (gy, x), self.slope)
         self.x = x
         self.d, self.P = (
-            _device.factor(matrix, None if self.scales is None else self.scales[i])
+            _products.factor(matrix, None if self.scales is None else self.scales[i])
             for i, matrix in enumerate((_rows(d), P.contiguous()))
         )
         self.q = None if q is None else q.flatten(1).t().contiguous()

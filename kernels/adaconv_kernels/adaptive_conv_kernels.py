@@ -18,77 +18,25 @@ written apart and added up afterwards, so that every sum has one order.
 Matrices lie in memory by rows: d (pixels, D), gy (pixels, O), P (O, J, D), q (J, O). Groups are
 runs of O / groups outputs, whose J counts the channels of their group alone.
 
-Factors in float32 are multiplied as TERMS numbers of float16, of 11 bits each, one matrix behind
-the other: three products of tensor cores give float32's accuracy, one that of tf32, at twice its
-rate. So that they fit float16's range they are scaled by powers of two; ``scales`` has those of d,
-of P and of u·x. Where SCALED is false, they are the tensors' own float16 or bfloat16.
+Factors in float32 are multiplied as TERMS numbers of float16, see :mod:`adaconv_kernels._products`;
+where SCALED is false, they are the tensors' own float16 or bfloat16.
 """
+
+# mypy: ignore-errors
+# (Triton's language has the syntax of Python, not its types.)
 
 import triton
 import triton.language as tl
 from triton.language import constexpr
 
-
-@triton.jit
-def _load(matrix, term, offsets, mask, TERMS: constexpr):
-    """Load a tile of each term; ``term`` is the distance from one to the next."""
-    tiles = (tl.load(matrix + offsets, mask=mask, other=0.0),)
-    if TERMS == 2:
-        tiles += (tl.load(matrix + term + offsets, mask=mask, other=0.0),)
-    return tiles
-
-
-@triton.jit
-def _terms(values, dtype: constexpr, TERMS: constexpr):
-    """Write float32 values as a sum of numbers of a shorter type."""
-    tiles = (values.to(dtype),)
-    if TERMS == 2:
-        tiles += ((values - tiles[0].to(tl.float32)).to(dtype),)
-    return tiles
-
-
-@triton.jit
-def _multiply(a, b, total, TERMS: constexpr):
-    """Add a · b; the product of the two small terms is beyond float32."""
-    if TERMS == 2:
-        total = tl.dot(a[1], b[0], total, input_precision="ieee")
-        total = tl.dot(a[0], b[1], total, input_precision="ieee")
-    return tl.dot(a[0], b[0], total, input_precision="ieee")
-
-
-@triton.jit
-def _accumulate(a, b, total, TERMS: constexpr):
-    """Add a · b to a total of many such products.
-
-    Tensor cores cut off what does not fit as they add, which shows in float32 after many sums.
-    """
-    if TERMS == 2:
-        zero = tl.zeros(total.shape, tl.float32)
-        total += _multiply(a, b, zero, TERMS)
-    else:
-        total = _multiply(a, b, total, TERMS)
-    return total
-
-
-@triton.jit
-def _transposed(tiles, TERMS: constexpr):
-    turned = (tiles[0].T,)
-    if TERMS == 2:
-        turned += (tiles[1].T,)
-    return turned
-
-
-@triton.jit
-def _scales(scales, SCALED: constexpr):
-    """Return the scales of d, P and u·x."""
-    of_d = 1.0
-    of_P = 1.0
-    of_u = 1.0
-    if SCALED:
-        of_d = tl.load(scales)
-        of_P = tl.load(scales + 1)
-        of_u = tl.load(scales + 2)
-    return of_d, of_P, of_u
+from adaconv_kernels._products import (
+    accumulate,
+    load,
+    multiply,
+    read_scales,
+    terms,
+    transposed,
+)
 
 
 @triton.jit
@@ -160,9 +108,9 @@ def _regress(
     z = tl.zeros((d_rows.shape[0], P_rows.shape[0]), tl.float32)
     for start in range(0, D, BLOCK_D):
         k = start + tl.arange(0, BLOCK_D)
-        a = _load(d, d_term, d_rows[:, None] + k, d_live[:, None] & (k < D), TERMS)
-        b = _load(P, P_term, P_rows[:, None] + k, P_live[:, None] & (k < D), TERMS)
-        z = _multiply(a, _transposed(b, TERMS), z, TERMS)
+        a = load(d, d_term, d_rows[:, None] + k, d_live[:, None] & (k < D), TERMS)
+        b = load(P, P_term, P_rows[:, None] + k, P_live[:, None] & (k < D), TERMS)
+        z = multiply(a, transposed(b, TERMS), z, TERMS)
     return _finish(z, q, q_at, P_live, z_scale, HAS_Q, SCALED)
 
 
@@ -187,25 +135,25 @@ def forward_kernel(
     jj = columns // BLOCK_O
     first, last = _split(tl.cdiv(J, BLOCK_J), tl.num_programs(2), tl.program_id(2))
 
-    of_d, of_P, _ = _scales(scales, SCALED)
+    of_d, of_P, _ = read_scales(scales, SCALED)
     z_scale = 1.0 / (of_d * of_P)
     pixel = _pixels(rows, picture)
     d_rows = rows.to(tl.int64) * D
     P_rows = o.to(tl.int64) * J * D + jj * D
     k = tl.arange(0, BLOCK_D)
     if ONE_BLOCK:
-        d_tile = _load(d, d_term, d_rows[:, None] + k, live[:, None] & (k < D), TERMS)
+        d_tile = load(d, d_term, d_rows[:, None] + k, live[:, None] & (k < D), TERMS)
     total = tl.zeros((BLOCK_M, BLOCK_J, BLOCK_O), tl.float32)
     for step in range(first, last):
         j = step * BLOCK_J
         P_live = o_live & (j + jj < J)
         q_at = (j + jj) * outputs + o
         if ONE_BLOCK:
-            P_tile = _load(
+            P_tile = load(
                 P, P_term, P_rows[:, None] + (j * D + k), P_live[:, None] & (k < D), TERMS
             )
             z = tl.zeros((BLOCK_M, BLOCK_J * BLOCK_O), tl.float32)
-            z = _multiply(d_tile, _transposed(P_tile, TERMS), z, TERMS)
+            z = multiply(d_tile, transposed(P_tile, TERMS), z, TERMS)
             z = _finish(z, q, q_at, P_live, z_scale, HAS_Q, SCALED)
         else:
             z = _regress(
@@ -244,7 +192,7 @@ def inputs_kernel(
     split = tl.program_id(2) // D_BLOCKS
     first, last = _split(tl.cdiv(J, BLOCK_J), tl.num_programs(2) // D_BLOCKS, split)
 
-    of_d, of_P, of_u = _scales(scales, SCALED)
+    of_d, of_P, of_u = read_scales(scales, SCALED)
     z_scale = 1.0 / (of_d * of_P)
     pixel = _pixels(rows, picture)
     d_rows = rows.to(tl.int64) * D
@@ -256,7 +204,7 @@ def inputs_kernel(
     k = D_block * BLOCK_D + tl.arange(0, BLOCK_D)
     k_live = k < D
     if ONE_BLOCK:
-        d_tile = _load(d, d_term, d_rows[:, None] + k, live[:, None] & k_live, TERMS)
+        d_tile = load(d, d_term, d_rows[:, None] + k, live[:, None] & k_live, TERMS)
     if ONE_TILE:
         gy_mask = live[:, None] & (o < group_outputs)
         gy_tile = tl.load(gy + gy_rows[:, None] + o, mask=gy_mask, other=0.0).to(tl.float32)
@@ -278,10 +226,10 @@ def inputs_kernel(
             P_live = (start + oo < group_outputs) & (all_j < J)
             P_rows = (all_o.to(tl.int64) * J + all_j) * D
             q_at = all_j * outputs + all_o
-            P_tile = _load(P, P_term, P_rows[:, None] + k, P_live[:, None] & k_live, TERMS)
+            P_tile = load(P, P_term, P_rows[:, None] + k, P_live[:, None] & k_live, TERMS)
             if ONE_BLOCK:
                 z = tl.zeros((BLOCK_M, BLOCK_J * BLOCK_O), tl.float32)
-                z = _multiply(d_tile, _transposed(P_tile, TERMS), z, TERMS)
+                z = multiply(d_tile, transposed(P_tile, TERMS), z, TERMS)
                 z = _finish(z, q, q_at, P_live, z_scale, HAS_Q, SCALED)
             else:
                 z = _regress(
@@ -292,8 +240,8 @@ def inputs_kernel(
             u = _gate(z, gy_tile[:, None, :], SLOPE)
             gx_tile += tl.sum(u * z, 2)
             scaled = (u * (patches * of_u)[:, :, None]).reshape(BLOCK_M, BLOCK_J * BLOCK_O)
-            scaled = _terms(scaled, P.dtype.element_ty, TERMS)
-            total = _accumulate(scaled, P_tile, total, TERMS)  # [M, D]
+            scaled = terms(scaled, P.dtype.element_ty, TERMS)
+            total = accumulate(scaled, P_tile, total, TERMS)  # [M, D]
         gx_at = (group * J + j).to(tl.int64)[None, :] * pixels + rows[:, None]
         gx_mask = live[:, None] & (j < J)[None, :] & (D_block == 0)
         tl.store(gx + gx_at, gx_tile, mask=gx_mask)
@@ -327,14 +275,14 @@ def weights_kernel(
     o += group * group_outputs
     first, last = _split(tl.cdiv(pixels, BLOCK_M), tl.num_programs(2), tl.program_id(2))
 
-    of_d, of_P, of_u = _scales(scales, SCALED)
+    of_d, of_P, of_u = read_scales(scales, SCALED)
     z_scale = 1.0 / (of_d * of_P)
     k = D_block * BLOCK_D + tl.arange(0, BLOCK_D)
     k_live = k < D
     P_rows = (o.to(tl.int64) * J + all_j) * D
     q_at = all_j * outputs + o
     if ONE_BLOCK:
-        P_tile = _load(P, P_term, P_rows[:, None] + k, P_live[:, None] & k_live, TERMS)
+        P_tile = load(P, P_term, P_rows[:, None] + k, P_live[:, None] & k_live, TERMS)
     gy_columns = first_output + tl.arange(0, BLOCK_O)
     gy_live = gy_columns < group_outputs
     gy_columns += group * group_outputs
@@ -346,10 +294,10 @@ def weights_kernel(
         rows = block * BLOCK_M + tl.arange(0, BLOCK_M)
         live = rows < pixels
         d_rows = rows.to(tl.int64) * D
-        d_tile = _load(d, d_term, d_rows[:, None] + k, live[:, None] & k_live, TERMS)  # [M, D]
+        d_tile = load(d, d_term, d_rows[:, None] + k, live[:, None] & k_live, TERMS)  # [M, D]
         if ONE_BLOCK:
             z = tl.zeros((BLOCK_M, BLOCK_J * BLOCK_O), tl.float32)
-            z = _multiply(d_tile, _transposed(P_tile, TERMS), z, TERMS)
+            z = multiply(d_tile, transposed(P_tile, TERMS), z, TERMS)
             z = _finish(z, q, q_at, P_live, z_scale, HAS_Q, SCALED)
         else:
             z = _regress(
@@ -368,8 +316,8 @@ def weights_kernel(
         scaled = _gate(z, gy_tile[:, None, :], SLOPE) * (patches * of_u)[:, :, None]
         by_lane = scaled.reshape(BLOCK_M // 64, 4, 2, 8, BLOCK_J * BLOCK_O)
         total_q += tl.sum(tl.sum(by_lane, 2), 0)
-        scaled = _terms(scaled.reshape(BLOCK_M, BLOCK_J * BLOCK_O), d.dtype.element_ty, TERMS)
-        total = _accumulate(_transposed(scaled, TERMS), d_tile, total, TERMS)  # [J·O, D]
+        scaled = terms(scaled.reshape(BLOCK_M, BLOCK_J * BLOCK_O), d.dtype.element_ty, TERMS)
+        total = accumulate(transposed(scaled, TERMS), d_tile, total, TERMS)  # [J·O, D]
     split = tl.program_id(2).to(tl.int64)
     to = ((split * outputs + o) * J + all_j) * D
     tl.store(gP + to[:, None] + k, total * (1.0 / (of_d * of_u)), mask=P_live[:, None] & k_live)
