@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from adaptive_conv_cases import Case, random_case, results
+from conv_contract import check_autocast, check_compiles, check_exports
 
 import adaconv
 import adaconv.cpu as cpu
@@ -328,42 +329,18 @@ def test_recomputing_saves_no_bits(cpu_backend):
 
 @pytest.mark.parametrize("dynamic", [False, True])
 def test_compiles_without_graph_breaks(cpu_backend, dynamic):
-    def step(*tensors):
-        return adaptive_conv2d(*tensors, padding=1).sin()
-
-    compiled = torch.compile(step, fullgraph=True, backend="aot_eager", dynamic=dynamic)
-    for batch in (2, 3):
-        case = Case(**{**ADAGAN.__dict__, "batch": batch})
-        tensors = [t.requires_grad_() for t in case.tensors(normal(15))]
-        y, expected = compiled(*tensors), step(*tensors)
-        torch.testing.assert_close(y, expected)
-        got = torch.autograd.grad(y, tensors, gradient_of(y))
-        want = torch.autograd.grad(expected, tensors, gradient_of(y))
-        torch.testing.assert_close(got, want)
+    cases = [Case(**{**ADAGAN.__dict__, "batch": batch}) for batch in (2, 3)]
+    check_compiles(adaptive_conv2d, cases, lambda: normal(15), gradient_of, dynamic)
 
 
 def test_exports(cpu_backend):
-    class Module(torch.nn.Module):
-        def forward(self, *tensors):
-            return adaptive_conv2d(*tensors, padding=1)
-
-    tensors = tuple(ADAGAN.tensors(normal(16)))
-    exported = torch.export.export(Module(), tensors).module()
-    torch.testing.assert_close(exported(*tensors), Module()(*tensors))
+    check_exports(adaptive_conv2d, ADAGAN.tensors(normal(16)))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_autocast(backend, dtype):
-    single = [t.float().requires_grad_() for t in ADAGAN.tensors(normal(17, 0.3))]
-    with torch.autocast("cpu", dtype):
-        y = ADAGAN.call(single, backend)
-    assert y.dtype == dtype
-    assert torch.equal(y, ADAGAN.call([t.to(dtype) for t in single], backend))
-    y.float().sum().backward()
-    assert all(t.grad.dtype == torch.float32 for t in single)
-    double = ADAGAN.tensors(normal(18))
-    with torch.autocast("cpu", dtype):
-        assert ADAGAN.call(double, backend).dtype == torch.float64
+    single, double = ADAGAN.tensors(normal(17, 0.3)), ADAGAN.tensors(normal(18))
+    check_autocast(ADAGAN, single, double, backend, dtype)
 
 
 def test_exact_on_every_thread_count(cpu_backend):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from conv_contract import check_autocast, check_compiles, check_exports
 from dynamic_conv_cases import Case, results
 
 from adaconv import dynamic_conv2d
@@ -235,42 +236,18 @@ def test_opcheck(cpu_backend, case):
 
 @pytest.mark.parametrize("dynamic", [False, True])
 def test_compiles_without_graph_breaks(cpu_backend, dynamic):
-    def step(*tensors):
-        return dynamic_conv2d(*tensors, padding=1).sin()
-
-    compiled = torch.compile(step, fullgraph=True, backend="aot_eager", dynamic=dynamic)
-    for batch in (2, 3):
-        case = Case(**{**PLAIN.__dict__, "batch": batch})
-        tensors = [t.requires_grad_() for t in case.tensors(normal(19))]
-        y, expected = compiled(*tensors), step(*tensors)
-        torch.testing.assert_close(y, expected)
-        got = torch.autograd.grad(y, tensors, gradient_of(y))
-        want = torch.autograd.grad(expected, tensors, gradient_of(y))
-        torch.testing.assert_close(got, want)
+    cases = [Case(**{**PLAIN.__dict__, "batch": batch}) for batch in (2, 3)]
+    check_compiles(dynamic_conv2d, cases, lambda: normal(19), gradient_of, dynamic)
 
 
 def test_exports(cpu_backend):
-    class Module(torch.nn.Module):
-        def forward(self, *tensors):
-            return dynamic_conv2d(*tensors, padding=1)
-
-    tensors = tuple(PLAIN.tensors(normal(20)))
-    exported = torch.export.export(Module(), tensors).module()
-    torch.testing.assert_close(exported(*tensors), Module()(*tensors))
+    check_exports(dynamic_conv2d, PLAIN.tensors(normal(20)))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_autocast(backend, dtype):
-    single = [t.float().requires_grad_() for t in PLAIN.tensors(normal(21))]
-    with torch.autocast("cpu", dtype):
-        y = PLAIN.call(single, backend)
-    assert y.dtype == dtype
-    assert torch.equal(y, PLAIN.call([t.to(dtype) for t in single], backend))
-    y.float().sum().backward()
-    assert all(t.grad.dtype == torch.float32 for t in single)
-    double = PLAIN.tensors(normal(22))
-    with torch.autocast("cpu", dtype):
-        assert PLAIN.call(double, backend).dtype == torch.float64
+    single, double = PLAIN.tensors(normal(21)), PLAIN.tensors(normal(22))
+    check_autocast(PLAIN, single, double, backend, dtype)
 
 
 @KINDS
