@@ -4,8 +4,7 @@ import torch
 from torch import Tensor
 
 from adaconv import cpu
-
-SUFFIX = {torch.float32: "f32", torch.float64: "f64"}
+from adaconv.cpu._native import SUFFIX, address
 
 
 def forward(M: Tensor, Z: Tensor | None, skip: int | None) -> Tensor:
@@ -40,5 +39,4 @@ def _native(
     if M.numel() == 0 or (Z is not None and others == 0):
         return
     call = getattr(cpu._C, f"minibatch_discrimination_{function}_{SUFFIX[dtype]}")
-    addresses = [None if t is None else t.data_ptr() for t in (M, Z, *more)]
-    call(shape, others, others if skip is None else skip, *addresses)
+    call(shape, others, others if skip is None else skip, *map(address, (M, Z, *more)))

@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 
 from adaconv import cpu
+from adaconv.cpu._native import SUFFIX, address
 from adaconv.reference.spectral_norm import matrix
-
-SUFFIX = {torch.float32: "f32", torch.float64: "f64"}
 
 
 def forward(
@@ -51,8 +50,7 @@ def _arguments(
     for W, g, result in zip(matrices, gradients, results, strict=True):
         rows, columns = W.shape
         v = u + rows * size
-        address = None if g is None else g.data_ptr()
-        arguments.append((rows, columns, W.data_ptr(), u, v, sigma, address, result.data_ptr()))
+        arguments.append((rows, columns, address(W), u, v, sigma, address(g), address(result)))
         u, sigma = v + columns * size, sigma + size
     return arguments
 
