@@ -149,24 +149,26 @@ template <class T>
 void input_gradients(const T* P, const T* masked, int64_t channels, const T* x, const T* d, T* gd,
                      T* gx) {
   V<T> r[kFeatureBlock][kTileVectors] = {};
-  for (int64_t o = 0; o < channels; ++o, P += kFeatureBlock, masked += kTile<T>) {
+  _Pragma("GCC unroll 4") for (int64_t o = 0; o < channels; ++o) {
     V<T> m[kTileVectors];
     ADACONV_UNROLL for (int j = 0; j < kTileVectors; ++j) m[j] = load(masked + j * kLanes<T>);
     ADACONV_UNROLL for (int k = 0; k < kFeatureBlock; ++k) {
       const V<T> pk = broadcast<T>(P[k]);
       ADACONV_UNROLL for (int j = 0; j < kTileVectors; ++j) r[k][j] += pk * m[j];
     }
+    P += kFeatureBlock;
+    masked += kTile<T>;
   }
-  ADACONV_UNROLL for (int j = 0; j < kTileVectors; ++j) {
-    const V<T> xj = load(x + j * kLanes<T>);
-    V<T> total = {};
-    ADACONV_UNROLL for (int k = 0; k < kFeatureBlock; ++k) {
+  V<T> total[kTileVectors];
+  ADACONV_UNROLL for (int j = 0; j < kTileVectors; ++j) total[j] = load(gx + j * kLanes<T>);
+  ADACONV_UNROLL for (int k = 0; k < kFeatureBlock; ++k) {
+    ADACONV_UNROLL for (int j = 0; j < kTileVectors; ++j) {
       const int64_t at = k * kTile<T> + j * kLanes<T>;
-      store(gd + at, load(gd + at) + xj * r[k][j]);
-      total += r[k][j] * load(d + at);
+      total[j] += r[k][j] * load(d + at);
+      store(gd + at, load(gd + at) + load(x + j * kLanes<T>) * r[k][j]);
     }
-    store(gx + j * kLanes<T>, load(gx + j * kLanes<T>) + total);
   }
+  ADACONV_UNROLL for (int j = 0; j < kTileVectors; ++j) store(gx + j * kLanes<T>, total[j]);
 }
 
 // gP[rows[i]][k] += sum_p g[i][p] d[p][k] for a block of weights i and the first `columns` of
