@@ -1,6 +1,5 @@
 """Spectral normalisation: schema, checks, autograd and the public function."""
 
-import contextlib
 from collections.abc import Sequence
 
 import torch
@@ -69,7 +68,7 @@ def spectral_normalize(
     chosen = _dispatch.select(backend, STEM, [*weights, *us, *vs])
     options = n_power_iterations, dims, eps
     # Autocast leaves it alone: of products in half precision, u and v would not converge.
-    with _without_autocast(weights[0].device.type):
+    with _autocast.off(weights[0].device.type):
         if chosen == "reference":
             normalised, new_us, new_vs = reference.spectral_normalize(weights, us, vs, *options)
         else:
@@ -80,12 +79,6 @@ def spectral_normalize(
         with torch.no_grad():
             torch._foreach_copy_([*us, *vs], [*new_us, *new_vs])
     return normalised
-
-
-def _without_autocast(device: str) -> contextlib.AbstractContextManager:
-    if not _autocast.is_on(device):
-        return contextlib.nullcontext()
-    return torch.autocast(device, enabled=False)
 
 
 def _check(

@@ -9,7 +9,7 @@ from conv_contract import check_autocast, check_compiles, check_exports
 import adaconv
 import adaconv.cpu as cpu
 from adaconv import adaptive_conv2d
-from adaconv.reference import adaptive_conv_double
+from adaconv.ops import adaptive_conv_double
 from adaconv.reference.adaptive_conv import enlarge
 
 NAMES = ["y", "x", "d", "P", "q", "b"]
