@@ -115,7 +115,8 @@ def _add_chunk(
     """Add the gradients in gy, x, d and P of one chunk (see :func:`tangent_gradients`)."""
     gy, x, d, P, q, v, V, r = chunk
     with torch.no_grad():
-        slope = torch.where(_regress(gy, [(P, d)], q) > 0, 1.0, negative_slope).to(gy.dtype)
+        one, other = gy.new_ones(()), gy.new_full((), negative_slope)
+        slope = torch.where(_regress(gy, [(P, d)], q) > 0, one, other)
     w = (slope * _regress(gy, [(P, v), (V, d)], r)).view(len(gy), *P.shape[:4], *gy.shape[2:])
 
     def convolve(x: Tensor, w: Tensor) -> Tensor:
