@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from adaconv.ops import _autocast, _checks, _dispatch
+from adaconv.ops import _autocast, _checks, _dispatch, _vmap
 from adaconv.ops.adaptive_conv_double import Values, tangent_gradients
 from adaconv.reference import adaptive_conv as reference
 
@@ -277,3 +277,4 @@ def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
 
 
 _backward.register_autograd(_differentiate_twice, setup_context=_save_for_double_backward)
+_vmap.register(_forward, _backward)

@@ -68,13 +68,16 @@ def tangent_gradients(
         for t, need, use in zip(computed[:4], needed[:4], useful, strict=True)
     ]
     for at in _places(values.gy, values.P, stride, dilation, groups):
-        chunk = Values._make([None if t is None else t[i] for t, i in zip(computed, at, strict=True)])
-        parts = [None if t is None else t[i] for t, i in zip(totals, at, strict=False)]
-        _add_chunk(parts, chunk, stride, dilation, negative_slope, backend)
+        chunk = Values._make(_cut(computed, at))
+        _add_chunk(_cut(totals, at[:4]), chunk, stride, dilation, negative_slope, backend)
     if totals[1] is not None:
         blocks = F.pad(totals[1], [-amount for amount in edge])
         totals[1] = blocks.unflatten(3, (-1, upsample)).unflatten(2, (-1, upsample)).sum((3, 5))
     return [None if t is None else t.to(dtype) for t in totals]
+
+
+def _cut(tensors: Sequence[Tensor | None], at: Sequence[Place]) -> list[Tensor | None]:
+    return [None if t is None else t[place] for t, place in zip(tensors, at, strict=True)]
 
 
 def _places(
@@ -121,7 +124,7 @@ def _add_chunk(
 
     def convolve(x: Tensor, w: Tensor) -> Tensor:
         options = None, stride, [0, 0], dilation, 1
-        if _dispatch.BACKENDS[backend](dynamic_conv.STEM, [x, w]) is None:
+        if _dispatch.why_not(backend, dynamic_conv.STEM, [x, w]) is None:
             return dynamic_conv._forward(x, w, *options, backend)
         return reference.dynamic_conv2d(x, w, *options)
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from adaconv.cpu import spectral_norm as kernels
-from adaconv.ops import _autocast, _checks, _dispatch
+from adaconv.ops import _autocast, _checks, _dispatch, _vmap
 from adaconv.reference import spectral_norm as reference
 
 STEM = "spectral_norm"
@@ -191,7 +191,7 @@ def _save_for_double_backward(ctx, inputs, output):
 def _differentiate_twice(ctx, cotangents):
     *tensors, state = ctx.saved_tensors
     count = len(cotangents)
-    with torch.enable_grad():
+    with torch.enable_grad(), _autocast.off(state.device.type):
         # New names for the same tensors: their gradients must not flow on into each other.
         names = [t.view_as(t) if t.requires_grad else t for t in tensors]
         weights, dims = names[count:], ctx.options[0]
@@ -208,3 +208,4 @@ def _differentiate_twice(ctx, cotangents):
 
 
 _backward.register_autograd(_differentiate_twice, setup_context=_save_for_double_backward)
+_vmap.register(_forward, _backward)
