@@ -153,12 +153,9 @@ def curves(panel: Axes, lines: Sequence[Record], column: str) -> None:
     modules = list(dict.fromkeys(line["provider"] for line in lines))
     channels = sorted({int(line["value"]) for line in lines})
     ends = []
-    for colour, module in zip(itertools.cycle(COLOURS), modules):
-        points = sorted(
-            (int(line["value"]), float(line[column]))
-            for line in lines
-            if line["provider"] == module
-        )
+    for colour, module in zip(COLOURS, modules, strict=False):
+        of_module = (line for line in lines if line["provider"] == module)
+        points = sorted((int(line["value"]), float(line[column])) for line in of_module)
         panel.plot(*zip(*points, strict=True), "o-", color=colour, markersize=4)
         ends.append((points[-1][1], module, colour))
     panel.set_xscale("log", base=2)
