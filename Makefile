@@ -64,10 +64,13 @@ adagan-cifar10-batch8: BENCH_ARGS = --batch 8 --against eager eager-tuned limit
 adagan-cifar10-1-thread: BENCH_ARGS = --threads 1 --against limit
 adagan-cifar10-bfloat16: BENCH_ARGS = --dtype bfloat16 --against eager limit
 sweep: BENCH_ARGS = --preset sweep --seconds 2 --against limit
-.PHONY: $(RESULTS)
-bench-results: $(RESULTS)
+.PHONY: $(RESULTS) cost
+bench-results: $(RESULTS) cost
 $(RESULTS): $(INSTALLED)
 	$(BENCH)
+
+cost: $(INSTALLED)
+	$(BIN)/adaconv bench cost --csv bench/results/$@.csv --plot bench/results/$@.png
 
 sanitize: $(INSTALLED)
 	bash .ci/sanitize

@@ -32,10 +32,11 @@ def check_backends(*names: str | None) -> None:
             raise UsageError(unknown("backend", name, known))
 
 
-def bench_module(name: str = "adaconv_bench", extras: str = "bench") -> ModuleType:
-    """Import a module of the benchmarks; what they need is installed with the extras."""
+def bench_module(name: str | None = None, extras: str = "bench") -> ModuleType:
+    """Import the benchmarks, or a module of them; what they need is installed with the extras."""
     try:
-        return importlib.import_module(name)
+        package = importlib.import_module("adaconv_bench")
+        return package if name is None else importlib.import_module(f"adaconv_bench.{name}")
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             f"adaconv bench needs a package that is missing ({error}): "

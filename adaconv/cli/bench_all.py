@@ -31,7 +31,7 @@ def bench_all(
         json: File to write every number to.
     """
     check_backends(backend)
-    suite = bench_module("adaconv_bench.suite")
+    suite = bench_module("suite")
     with usage():
         return suite.run(
             against=against,

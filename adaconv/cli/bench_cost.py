@@ -42,7 +42,7 @@ def bench_cost(
         plot: PNG file to draw time and memory to.
     """
     check_backends(backend)
-    cost = bench_module("adaconv_bench.cost")
+    cost = bench_module("cost")
     with usage():
         return cost.run(
             channels=channels,

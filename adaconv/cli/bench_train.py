@@ -43,7 +43,7 @@ def bench_train(
         json: File to write every number to.
     """
     check_backends(backend)
-    training_run = bench_module("adaconv_bench.training_run", "train,bench")
+    training_run = bench_module("training_run", "train,bench")
     with usage():
         return training_run.run(
             model,

@@ -1,7 +1,7 @@
 """The part of adaptive convolution's double backward that needs weights of pixels, in chunks."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -123,23 +123,29 @@ def _add_chunk(
     w = (slope * _regress(gy, [(P, v), (V, d)], r)).view(len(gy), *P.shape[:4], *gy.shape[2:])
 
     def convolve(x: Tensor, w: Tensor) -> Tensor:
-        options = None, stride, [0, 0], dilation, 1
+        options: tuple[Any, ...] = (None, stride, [0, 0], dilation, 1)
         if _dispatch.why_not(backend, dynamic_conv.STEM, [x, w]) is None:
             return dynamic_conv._forward(x, w, *options, backend)
         return reference.dynamic_conv2d(x, w, *options)
 
-    of_y, of_x, of_d, of_P = totals
+    _, of_x, of_d, of_P = totals
     needed = of_x is not None, of_d is not None or of_P is not None
     y, gx, gw = _products(convolve, x, w, gy, needed)
-    if of_y is not None:
-        of_y += y
-    if of_x is not None:
-        of_x += gx
     G = None if gw is None else slope * gw.flatten(5).flatten(1, 4)
-    if of_d is not None:
-        of_d += (V.flatten(0, 3).t() @ G).view_as(d)
-    if of_P is not None:
-        of_P.flatten(0, 3).addbmm_(G, v.flatten(2).mT)
+    found = (
+        y,
+        gx,
+        None if G is None or V is None else (V.flatten(0, 3).t() @ G).view_as(d),
+        None if G is None or v is None else _sum_of_products(G, v.flatten(2)).view_as(P),
+    )
+    for total, part in zip(totals, found, strict=True):
+        if total is not None and part is not None:
+            total += part
+
+
+def _sum_of_products(a: Tensor, b: Tensor) -> Tensor:
+    """Return ``Σ a[n]·b[n]ᵀ``."""
+    return torch.addbmm(a.new_zeros(()), a, b.mT)
 
 
 def _regress(

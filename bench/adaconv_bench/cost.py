@@ -33,7 +33,7 @@ EAGER = "AdaConvBlock, eager"
 CHECKED_SIZE = 8
 
 #: Copies of the weights of every pixel that the eager form has in memory at a time, about.
-COPIES = 4
+COPIES = 3
 
 #: Pitch of the blocks that regress their weights on a grid.
 PITCH = 4

@@ -38,7 +38,7 @@ def test_the_convolution_and_every_block_stand_side_by_side(no_processes, tmp_pa
 
 
 def test_what_would_take_too_much_memory_is_left_out_and_said(no_processes, tmp_path, capsys):
-    # Four copies of 2·16·9·C² numbers of four bytes: 0.07 MiB for 4 channels, 0.28 for 8.
+    # Three copies of 2·16·9·C² numbers of four bytes: 0.05 MiB for 4 channels, 0.21 for 8.
     path = tmp_path / "cost.csv"
     assert cost.run(**SMALL, memory_limit=0.1 / 1024, csv=path) == 0
     assert "left out: would take about" in capsys.readouterr().out
