@@ -173,11 +173,12 @@ def test_torch_func(cpu_backend, case):
     leaves = [t.clone().requires_grad_() for t in tensors]
     expected = torch.autograd.grad(loss(*leaves), leaves)
     torch.testing.assert_close(torch.func.grad(loss, every)(*tensors), expected)
-    jacobian = torch.func.jacrev(lambda t: case.call([t, *tensors[1:]], None))(tensors[0])
     want = torch.autograd.functional.jacobian(
         lambda t: case.call([t, *tensors[1:]], cpu_backend), tensors[0]
     )
-    torch.testing.assert_close(jacobian, want)
+    for jacobian in (torch.func.jacrev, torch.func.jacfwd):
+        got = jacobian(lambda t: case.call([t, *tensors[1:]], None))(tensors[0])
+        torch.testing.assert_close(got, want)
     per_sample = torch.func.vmap(torch.func.grad(loss, every))(*(t[None] for t in tensors))
     torch.testing.assert_close([g[0] for g in per_sample], list(expected))
     with pytest.raises(adaconv.BackendError, match="cannot be differentiated by torch"):
