@@ -134,16 +134,13 @@ def rates(panel: Axes, lines: Sequence[Record]) -> None:
 
 
 def _cost(lines: Sequence[Record]) -> Figure:
-    figure = Figure(figsize=(11, 5), dpi=150, layout="constrained")
-    panels = figure.subplots(1, 2)
-    for panel, column, title in zip(
-        panels,
-        ("median_ms", "memory_mib"),
-        (f"{STEP.replace('+', ' + ')}, ms", "peak memory, MiB"),
-        strict=True,
-    ):
+    titles = {"median_ms": f"{STEP.replace('+', ' + ')}, ms", "memory_mib": "peak memory, MiB"}
+    measured = [column for column in titles if any(line[column] for line in lines)]
+    figure = Figure(figsize=(5.5 * len(measured), 5), dpi=150, layout="constrained")
+    panels = figure.subplots(1, len(measured), squeeze=False).flat
+    for panel, column in zip(panels, measured, strict=True):
         curves(panel, [line for line in lines if line[column]], column)
-        panel.set_title(title, loc="left", fontsize=10)
+        panel.set_title(titles[column], loc="left", fontsize=10)
         panel.set_xlabel("channels, in and out")
     return figure
 
@@ -157,29 +154,30 @@ def curves(panel: Axes, lines: Sequence[Record], column: str) -> None:
         of_module = (line for line in lines if line["provider"] == module)
         points = sorted((int(line["value"]), float(line[column])) for line in of_module)
         panel.plot(*zip(*points, strict=True), "o-", color=colour, markersize=4)
-        ends.append((points[-1][1], module, colour))
+        ends.append((*points[-1], module, colour))
     panel.set_xscale("log", base=2)
     panel.set_yscale("log")
     panel.set_xlim(channels[0] / 1.15, channels[-1] * 1.15)
     panel.set_xticks(channels, [str(count) for count in channels])
+    panel.yaxis.set_major_formatter("{x:g}")
     panel.minorticks_off()
     panel.grid(axis="y", color="#e4e4e4", linewidth=0.6)
     panel.spines[["top", "right"]].set_visible(False)
     _label_ends(panel, ends)
 
 
-def _label_ends(panel: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
-    """Write the names beside the right edge, each as near to its height as there is room."""
+def _label_ends(panel: Axes, ends: Sequence[tuple[int, float, str, str]]) -> None:
+    """Write the names beside the ends, each as near to its height as there is room."""
     low, high = (math.log(limit) for limit in panel.get_ylim())
-    ordered = sorted(ends)
-    heights = [(math.log(value) - low) / (high - low) for value, _, _ in ordered]
     room = 0.05
-    for i in range(1, len(heights)):
-        heights[i] = max(heights[i], heights[i - 1] + room)
-    for height, (_, name, colour) in zip(heights, ordered, strict=True):
+    below: dict[int, float] = {}
+    for channels, value, name, colour in sorted(ends):
+        height = max((math.log(value) - low) / (high - low), below.get(channels, 0.0) + room)
+        below[channels] = height
         panel.annotate(
-            name, (1.01, height), xycoords="axes fraction", color=colour, fontsize=8, va="center"
-        )
+            name, (channels, height), xycoords=("data", "axes fraction"),
+            xytext=(7, 0), textcoords="offset points", color=colour, fontsize=8, va="center",
+        )  # fmt: skip
 
 
 def _title(line: Record) -> str:
