@@ -9,8 +9,9 @@ from adaconv_bench.results import replace_file
 from adaconv_bench.runner import Contest
 from adaconv_bench.timing import Budget
 
-#: The presets of an operator that are measured, those that it has; all of them where it has none.
-PRESETS = ("quick", "second-order")
+#: The presets of an operator that are measured, those that it has, with the samples per call (None:
+#: the preset's own); of an operator that has none of them all are.
+PRESETS = {"quick": None, "second-order": 2}
 
 
 def run(
@@ -34,9 +35,9 @@ def run(
         raise ValueError(f"a file must be named to write to, got the folder {json}")
     budget = Budget(repeats, seconds)
     contests = [
-        Contest.of(stem, preset, [against], backend, "float32", None, threads, budget)
+        Contest.of(stem, preset, [against], backend, "float32", batch, threads, budget)
         for stem in stems()
-        for preset in _presets(stem)
+        for preset, batch in _presets(stem).items()
     ]
     console = table.console()
     reports = []
@@ -55,6 +56,7 @@ def run(
     return 0 if green else 1
 
 
-def _presets(stem: str) -> list[str]:
-    names = list(operator(stem).presets)
-    return [name for name in PRESETS if name in names] or names
+def _presets(stem: str) -> dict[str, int | None]:
+    names = operator(stem).presets
+    chosen = {name: batch for name, batch in PRESETS.items() if name in names}
+    return chosen or dict.fromkeys(names)
