@@ -1,7 +1,7 @@
 # make demo    see the backends, the speed-up, and a GAN that learns
 # make test    the test suite
 # make lint    style and types
-# make bench-results    measure everything anew into bench/results: about half an hour on 2 cores
+# make bench-results    measure everything anew into bench/results: about three quarters of an hour on 2 cores
 # make sanitize    the tests of the native module under sanitizers: about ten minutes
 #
 # Each works on a clean clone with Python 3.10+ and a C++17 compiler. ADACONV_BUILD=none leaves the
@@ -64,10 +64,13 @@ adagan-cifar10-batch8: BENCH_ARGS = --batch 8 --against eager eager-tuned limit
 adagan-cifar10-1-thread: BENCH_ARGS = --threads 1 --against limit
 adagan-cifar10-bfloat16: BENCH_ARGS = --dtype bfloat16 --against eager limit
 sweep: BENCH_ARGS = --preset sweep --seconds 2 --against limit
-.PHONY: $(RESULTS)
-bench-results: $(RESULTS)
+.PHONY: $(RESULTS) cost
+bench-results: $(RESULTS) cost
 $(RESULTS): $(INSTALLED)
 	$(BENCH)
+
+cost: $(INSTALLED)
+	$(BIN)/adaconv bench cost --csv bench/results/$@.csv --plot bench/results/$@.png
 
 sanitize: $(INSTALLED)
 	bash .ci/sanitize

@@ -11,6 +11,8 @@ import tyro
 
 from adaconv.cli._usage import UsageError, usage
 from adaconv.cli.bench import bench
+from adaconv.cli.bench_all import bench_all
+from adaconv.cli.bench_cost import bench_cost
 from adaconv.cli.bench_train import bench_train
 from adaconv.cli.info import info
 from adaconv.cli.sample import sample
@@ -23,6 +25,8 @@ DESCRIPTION = """Adaptive convolutions, and GANs built on them.
     adaconv train adagan-3x3           train a GAN
     adaconv sample CHECKPOINT          draw images with it
     adaconv bench                      measure the kernels
+    adaconv bench all                  measure every operator
+    adaconv bench cost                 measure what adaptivity costs
     adaconv bench train                measure training steps
 
 `adaconv COMMAND --help` explains a command; --debug, or ADACONV_DEBUG=1, traces an error.
@@ -37,6 +41,8 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "train": train,
     "sample": sample,
     "bench": bench,
+    "bench all": bench_all,
+    "bench cost": bench_cost,
     "bench train": bench_train,
 }
 

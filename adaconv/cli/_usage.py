@@ -1,7 +1,9 @@
 """Wrong usage, as opposed to failure."""
 
 import contextlib
+import importlib
 from collections.abc import Iterator
+from types import ModuleType
 
 import torch
 
@@ -28,6 +30,18 @@ def check_backends(*names: str | None) -> None:
     for name in names:
         if name is not None and name not in known:
             raise UsageError(unknown("backend", name, known))
+
+
+def bench_module(name: str | None = None, extras: str = "bench") -> ModuleType:
+    """Import the benchmarks, or a module of them; what they need is installed with the extras."""
+    try:
+        package = importlib.import_module("adaconv_bench")
+        return package if name is None else importlib.import_module(f"adaconv_bench.{name}")
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"adaconv bench needs a package that is missing ({error}): "
+            f"pip install 'adaconv[{extras}]'"
+        ) from error
 
 
 def set_threads(count: int | None) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import tyro
 
-from adaconv.cli._usage import UsageError, check_backends, usage
+from adaconv.cli._usage import UsageError, bench_module, check_backends, usage
 
 
 def bench(
@@ -26,8 +26,8 @@ def bench(
     """Measure an operator against plain PyTorch, torch.compile and the machine's own limit.
 
     Each number stands beside a check that the same call computes the right thing: where one does
-    not, no speed-up is shown and the exit code is 1. `adaconv bench train` measures whole training
-    steps.
+    not, no speed-up is shown and the exit code is 1. `adaconv bench all` measures every operator,
+    `adaconv bench cost` what adaptivity costs, and `adaconv bench train` whole training steps.
 
     For example:
         adaconv bench --quick
@@ -38,8 +38,9 @@ def bench(
 
     Args:
         op: Operator to measure.
-        preset: Set of shapes: adagan-cifar10 (the default), adagan-stl10, quick, or sweep, which
-            varies one thing at a time beside the nearest of the tuned shapes.
+        preset: Set of shapes: adagan-cifar10 (the default), adagan-stl10, quick, second-order
+            (gradients of gradients), or sweep, which varies one thing at a time beside the nearest
+            of the tuned shapes.
         quick: The same as --preset quick.
         against: What to compare with: eager or compile (the formulation that a trial finds the
             fastest for each layer), eager-tuned (with an allocator that keeps its memory), limit
@@ -59,14 +60,9 @@ def bench(
     if quick and preset is not None:
         raise UsageError(f"--quick stands for --preset quick, got --preset {preset} as well")
     check_backends(backend)
-    try:
-        import adaconv_bench
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"adaconv bench needs a package that is missing ({error}): pip install 'adaconv[bench]'"
-        ) from error
+    benchmark = bench_module()
     with usage():
-        return adaconv_bench.run(
+        return benchmark.run(
             op,
             preset="quick" if quick else preset or "adagan-cifar10",
             against=against,

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from adaconv.cli._usage import check_backends, usage
+from adaconv.cli._usage import bench_module, check_backends, usage
 
 
 def bench_train(
@@ -43,13 +43,7 @@ def bench_train(
         json: File to write every number to.
     """
     check_backends(backend)
-    try:
-        from adaconv_bench import training_run
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"adaconv bench needs a package that is missing ({error}): "
-            "pip install 'adaconv[train,bench]'"
-        ) from error
+    training_run = bench_module("training_run", "train,bench")
     with usage():
         return training_run.run(
             model,

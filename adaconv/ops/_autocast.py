@@ -1,5 +1,6 @@
 """Autocast: the operators are cast as PyTorch's convolutions are."""
 
+import contextlib
 from typing import Any
 
 import torch
@@ -29,6 +30,11 @@ def cast(*arguments: Any) -> list[Any]:
 def is_on(device: str) -> bool:
     """Whether autocast is on for a type of device."""
     return device in DEVICES and torch.is_autocast_enabled(device)
+
+
+def off(device: str) -> contextlib.AbstractContextManager:
+    """Turn autocast off for a type of device."""
+    return torch.autocast(device, enabled=False) if is_on(device) else contextlib.nullcontext()
 
 
 def _eligible(argument: Any) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 
 import adaconv_kernels
+import torch
 from torch import Tensor
 
 import adaconv.cpu as cpu
@@ -84,7 +85,25 @@ def backend(name: str | None) -> Iterator[None]:
 
 def backends(stem: str = "adaptive_conv", *tensors: Tensor) -> dict[str, str | None]:
     """Each backend with the reason why it cannot run the operator on these tensors, or ``None``."""
-    return {name: why_not(stem, tensors) for name, why_not in BACKENDS.items()}
+    return {name: why_not(name, stem, tensors) for name in BACKENDS}
+
+
+def why_not(name: str, stem: str, tensors: Sequence[Tensor]) -> str | None:
+    """Return why a backend cannot run the operator on these tensors, or ``None`` where it can."""
+    if name != "reference" and any(map(_is_traced_by_func, tensors)):
+        return "cannot be differentiated by torch.func (grad, jacrev, jvp, ...); use the reference"
+    return BACKENDS[name](stem, tensors)
+
+
+def _is_traced_by_func(tensor: Tensor) -> bool:
+    """Whether a transform of torch.func other than vmap, at any level, sees the tensor."""
+    if torch.compiler.is_compiling():
+        return False
+    while torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+        if torch._C._functorch.is_gradtrackingtensor(tensor):
+            return True
+        tensor = torch._C._functorch.get_unwrapped(tensor)
+    return False
 
 
 def select(name: str | None, stem: str, tensors: Sequence[Tensor]) -> str:
@@ -97,9 +116,9 @@ def select(name: str | None, stem: str, tensors: Sequence[Tensor]) -> str:
     if name is None:
         device = tensors[0].device.type if tensors else "cpu"
         order = DEFAULTS.get(device, ("reference",))
-        return next(key for key in order if BACKENDS[key](stem, tensors) is None)
+        return next(key for key in order if why_not(key, stem, tensors) is None)
     _known(name)
-    if BACKENDS[name](stem, tensors) is not None:
+    if why_not(name, stem, tensors) is not None:
         reasons = "; ".join(
             f"{key}: {'can run' if why is None else why}"
             for key, why in backends(stem, *tensors).items()

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from adaconv.ops import _autocast, _checks, _dispatch
+from adaconv.ops import _autocast, _checks, _dispatch, _vmap
+from adaconv.ops.adaptive_conv_double import Values, tangent_gradients
 from adaconv.reference import adaptive_conv as reference
-from adaconv.reference import adaptive_conv_double
 
 STEM = "adaptive_conv"
 MEMORY = ("mask", "recompute")
@@ -36,7 +36,7 @@ def adaptive_conv2d(
         y[n,o,p] &= \sum_{c,t} w[n,o,c,t,p]\;x[n,c,p+t] + b[n,o,p]
 
     with ``act`` a leaky ReLU. The weights ``w`` are never written to memory. Gradients of all
-    orders are available; those beyond the first are formed by the reference, in chunks.
+    orders are available, in bounded memory up to the second.
 
     Args:
         x: input, (N, C, H, W) or (C, H, W).
@@ -241,19 +241,40 @@ _forward.register_autograd(_differentiate, setup_context=_save_for_backward)
 
 
 def _save_for_double_backward(ctx, inputs, output):
-    gy, x, d, P, q, _, *options, _wanted, _ = inputs
+    gy, x, d, P, q, signs, *options, _wanted, backend = inputs
     ctx.set_materialize_grads(False)
-    ctx.save_for_backward(gy, x, d, P, q)
-    ctx.options = options
+    ctx.save_for_backward(gy, x, d, P, q, signs)
+    ctx.options, ctx.backend = options, backend
 
 
-def _differentiate_twice(ctx, ux, ud, uP, uq):
-    gradients = adaptive_conv_double.double_backward(
-        adaptive_conv_double.Values._make([*ctx.saved_tensors, ux, ud, uP, uq]),
-        ctx.needs_input_grad[:5],
-        *ctx.options,
-    )
+def _differentiate_twice(ctx, u, v, V, r):
+    """Differentiate the sum of the gradients' products with their cotangents u, v, V and r.
+
+    With ``A`` the dynamic convolution, ``w`` the weights and m the slope of their activation it is
+    ``⟨gy, A(u, w)⟩ + ⟨gy, A(x, m·(P·v + V·d + r))⟩``: the operator itself, of u in the place of x,
+    whose gradients its kernels form, and a term that is formed in chunks.
+    """
+    gy, x, d, P, q, signs = ctx.saved_tensors
+    needed, call = ctx.needs_input_grad[:5], (*ctx.options, ctx.backend)
+    gradients: list[Tensor | None] = [None] * 5
+    if u is not None:
+        if needed[0]:
+            gradients[0], _ = _forward(u, d, P, q, None, *ctx.options, False, ctx.backend)
+        if any(needed[2:]):
+            wanted = [False, *needed[2:]]
+            found = _backward(gy, u, d, P, q, signs, *ctx.options, wanted, ctx.backend)
+            gradients[2:] = [g if need else None for g, need in zip(found, wanted, strict=True)][1:]
+    if any(t is not None for t in (v, V, r)):
+        with _autocast.off(gy.device.type):
+            more = tangent_gradients(Values(gy, x, d, P, q, v, V, r), needed, *call)
+        gradients[:4] = [_sum(*pair) for pair in zip(gradients[:4], more, strict=True)]
     return *gradients, *(None,) * 9
 
 
+def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+    """Return the sum of those that there are."""
+    return b if a is None else a if b is None else a + b
+
+
 _backward.register_autograd(_differentiate_twice, setup_context=_save_for_double_backward)
+_vmap.register(_forward, _backward)

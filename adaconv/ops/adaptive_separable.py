@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from adaconv.cpu import adaptive_separable as kernels
-from adaconv.ops import _autocast, _checks, _dispatch, adaptive_conv
+from adaconv.ops import _autocast, _checks, _dispatch, _vmap, adaptive_conv
 from adaconv.reference import adaptive_separable as reference
 
 STEM = "adaptive_separable"
@@ -294,3 +294,4 @@ def _gradients_of_stages(given, options, backend):
 
 
 _backward.register_autograd(_differentiate_twice, setup_context=_save_for_double_backward)
+_vmap.register(_forward, _backward)

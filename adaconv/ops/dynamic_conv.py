@@ -6,13 +6,13 @@ gradients ``Bx(g, w)`` in x and ``Bw(g, x)`` in w. With ``⟨g, A(x, w)⟩ = ⟨
 backward pass calls the other two, which makes gradients of every order.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from adaconv.cpu import dynamic_conv as kernels
-from adaconv.ops import _autocast, _checks, _dispatch
+from adaconv.ops import _autocast, _checks, _dispatch, _vmap
 from adaconv.reference import dynamic_conv as reference
 
 STEM = "dynamic_conv"
@@ -232,26 +232,4 @@ def _differentiate_weight(ctx, v):
 _forward.register_autograd(_differentiate_forward, setup_context=_save_forward)
 _input.register_autograd(_differentiate_input, setup_context=_save_input)
 _weight.register_autograd(_differentiate_weight, setup_context=_save_weight)
-
-
-def _batched(operator: Callable[..., Tensor]) -> Callable[..., tuple[Tensor, int]]:
-    """Return the rule for :func:`torch.vmap`: all tensors have a batch, so one more joins it."""
-
-    def rule(info, in_dims, *arguments):
-        def fold(argument, dim):
-            if not isinstance(argument, Tensor):
-                return argument
-            if dim is None:
-                whole = argument.expand(info.batch_size, *argument.shape)
-            else:
-                whole = argument.movedim(dim, 0)
-            return whole.flatten(0, 1)
-
-        result = operator(*map(fold, arguments, in_dims))
-        return result.unflatten(0, (info.batch_size, -1)), 0
-
-    return rule
-
-
-for _operator in (_forward, _input, _weight):
-    _operator.register_vmap(_batched(_operator))
+_vmap.register(_forward, _input, _weight)

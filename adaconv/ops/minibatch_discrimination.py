@@ -5,7 +5,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from adaconv.cpu import minibatch_discrimination as kernels
-from adaconv.ops import _autocast, _checks, _dispatch
+from adaconv.ops import _autocast, _checks, _dispatch, _vmap
 from adaconv.ops._gather import gather
 from adaconv.reference import minibatch_discrimination as reference
 
@@ -128,3 +128,4 @@ def _differentiate_twice(ctx, u, v):
 
 
 _backward.register_autograd(_differentiate_twice, setup_context=_save_for_double_backward)
+_vmap.register(_forward, _backward)

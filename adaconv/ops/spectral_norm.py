@@ -1,13 +1,12 @@
 """Spectral normalisation: schema, checks, autograd and the public function."""
 
-import contextlib
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from adaconv.cpu import spectral_norm as kernels
-from adaconv.ops import _autocast, _checks, _dispatch
+from adaconv.ops import _autocast, _checks, _dispatch, _vmap
 from adaconv.reference import spectral_norm as reference
 
 STEM = "spectral_norm"
@@ -69,7 +68,7 @@ def spectral_normalize(
     chosen = _dispatch.select(backend, STEM, [*weights, *us, *vs])
     options = n_power_iterations, dims, eps
     # Autocast leaves it alone: of products in half precision, u and v would not converge.
-    with _without_autocast(weights[0].device.type):
+    with _autocast.off(weights[0].device.type):
         if chosen == "reference":
             normalised, new_us, new_vs = reference.spectral_normalize(weights, us, vs, *options)
         else:
@@ -80,12 +79,6 @@ def spectral_normalize(
         with torch.no_grad():
             torch._foreach_copy_([*us, *vs], [*new_us, *new_vs])
     return normalised
-
-
-def _without_autocast(device: str) -> contextlib.AbstractContextManager:
-    if not _autocast.is_on(device):
-        return contextlib.nullcontext()
-    return torch.autocast(device, enabled=False)
 
 
 def _check(
@@ -198,7 +191,7 @@ def _save_for_double_backward(ctx, inputs, output):
 def _differentiate_twice(ctx, cotangents):
     *tensors, state = ctx.saved_tensors
     count = len(cotangents)
-    with torch.enable_grad():
+    with torch.enable_grad(), _autocast.off(state.device.type):
         # New names for the same tensors: their gradients must not flow on into each other.
         names = [t.view_as(t) if t.requires_grad else t for t in tensors]
         weights, dims = names[count:], ctx.options[0]
@@ -215,3 +208,4 @@ def _differentiate_twice(ctx, cotangents):
 
 
 _backward.register_autograd(_differentiate_twice, setup_context=_save_for_double_backward)
+_vmap.register(_forward, _backward)

@@ -1,10 +1,12 @@
 """Plots of results from their CSV file alone: ``python -m adaconv_bench.plot IN.csv OUT.png``.
 
-Results of a sweep are drawn as rates against what is varied, others as speed-ups in bars.
+Results of a sweep are drawn as rates against what is varied, the cost of adaptivity as time and
+memory against channels, others as speed-ups in bars.
 """
 
 import io
 import itertools
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +33,10 @@ def draw(lines: Sequence[Record], path: Path) -> None:
     """
     if not lines:
         raise ValueError("there are no results to plot")
-    figure = _sweep(lines) if any(line["dimension"] for line in lines) else _speedups(lines)
+    if lines[0]["operator"] == "cost":
+        figure = _cost(lines)
+    else:
+        figure = _sweep(lines) if any(line["dimension"] for line in lines) else _speedups(lines)
     figure.suptitle(_title(lines[0]), fontsize=10)
     image = io.BytesIO()
     figure.savefig(image, format="png")
@@ -126,6 +131,53 @@ def rates(panel: Axes, lines: Sequence[Record]) -> None:
         panel.set_xticks(places, [line["value"] for line in chosen], fontsize=7, rotation=45)
     panel.set_ylim(bottom=0)
     panel.spines[["top", "right"]].set_visible(False)
+
+
+def _cost(lines: Sequence[Record]) -> Figure:
+    titles = {"median_ms": f"{STEP.replace('+', ' + ')}, ms", "memory_mib": "peak memory, MiB"}
+    measured = [column for column in titles if any(line[column] for line in lines)]
+    figure = Figure(figsize=(5.5 * len(measured), 5), dpi=150, layout="constrained")
+    panels = figure.subplots(1, len(measured), squeeze=False).flat
+    for panel, column in zip(panels, measured, strict=True):
+        curves(panel, [line for line in lines if line[column]], column)
+        panel.set_title(titles[column], loc="left", fontsize=10)
+        panel.set_xlabel("channels, in and out")
+    return figure
+
+
+def curves(panel: Axes, lines: Sequence[Record], column: str) -> None:
+    """Draw a column against the channels, a curve for each module with its name at the end."""
+    modules = list(dict.fromkeys(line["provider"] for line in lines))
+    channels = sorted({int(line["value"]) for line in lines})
+    ends = []
+    for colour, module in zip(COLOURS, modules, strict=False):
+        of_module = (line for line in lines if line["provider"] == module)
+        points = sorted((int(line["value"]), float(line[column])) for line in of_module)
+        panel.plot(*zip(*points, strict=True), "o-", color=colour, markersize=4)
+        ends.append((*points[-1], module, colour))
+    panel.set_xscale("log", base=2)
+    panel.set_yscale("log")
+    panel.set_xlim(channels[0] / 1.15, channels[-1] * 1.15)
+    panel.set_xticks(channels, [str(count) for count in channels])
+    panel.yaxis.set_major_formatter("{x:g}")
+    panel.minorticks_off()
+    panel.grid(axis="y", color="#e4e4e4", linewidth=0.6)
+    panel.spines[["top", "right"]].set_visible(False)
+    _label_ends(panel, ends)
+
+
+def _label_ends(panel: Axes, ends: Sequence[tuple[int, float, str, str]]) -> None:
+    """Write the names beside the ends, each as near to its height as there is room."""
+    low, high = (math.log(limit) for limit in panel.get_ylim())
+    room = 0.05
+    below: dict[int, float] = {}
+    for channels, value, name, colour in sorted(ends):
+        height = max((math.log(value) - low) / (high - low), below.get(channels, 0.0) + room)
+        below[channels] = height
+        panel.annotate(
+            name, (channels, height), xycoords=("data", "axes fraction"),
+            xytext=(7, 0), textcoords="offset points", color=colour, fontsize=8, va="center",
+        )  # fmt: skip
 
 
 def _title(line: Record) -> str:

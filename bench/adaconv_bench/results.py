@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from adaconv_bench import machine
 from adaconv_bench.gate import Verdict
@@ -193,12 +194,17 @@ class Report:
             row.green for row in self.rows if row.failure is None or row.provider == OURS
         )
 
-    def write_json(self, path: Path) -> None:
-        """Write every number to ``path``; the file appears whole or not at all."""
+    def content(self) -> dict[str, Any]:
+        """Return every number, and what is green, as JSON has it."""
         content = {**asdict(self), "green": self.green}
         for row, plain in zip(self.rows, content["rows"], strict=True):
             plain["green"] = row.green
-        replace_file(path, json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")
+        return content
+
+    def write_json(self, path: Path) -> None:
+        """Write every number to ``path``; the file appears whole or not at all."""
+        text = json.dumps(self.content(), indent=2, ensure_ascii=False)
+        replace_file(path, text.encode() + b"\n")
 
 
 def replace_file(path: Path, content: bytes) -> None:

@@ -54,8 +54,9 @@ def run(
 
     Args:
         op: stem of the operator, for instance ``"adaptive_conv"``.
-        preset: the set of shapes: ``"adagan-cifar10"``, ``"adagan-stl10"``, ``"quick"`` or
-            ``"sweep"`` (one thing varied at a time, each beside the nearest layer of AdaGAN).
+        preset: the set of shapes: ``"adagan-cifar10"``, ``"adagan-stl10"``, ``"quick"``,
+            ``"second-order"`` (gradients of gradients) or ``"sweep"`` (one thing varied at a time,
+            each beside the nearest layer of AdaGAN).
         against: what to compare with: ``"eager"`` and ``"compile"``, each the formulation that a
             trial finds the fastest for the layer; one of them by name (``"eager-rows"``,
             ``"eager-mulsum"``, ``"eager-conv"``, and the same after ``"compile"``); any eager one

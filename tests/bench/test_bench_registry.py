@@ -4,6 +4,7 @@ import pytest
 import torch
 from adaconv_bench import baselines
 from adaconv_bench.operators.adaptive_conv import FORMULAS, Chosen, Layer, standing_in
+from adaconv_bench.operators.adaptive_conv.cases import Penalty
 from adaconv_bench.registry import Provider, adaconv_provider, operator, stems
 from adaconv_bench.trial import fastest, settle
 from bench_cases import LAYER, NETWORK, cannot_start, provider, slow
@@ -25,11 +26,18 @@ def test_the_presets_hold_the_layers_of_the_paper():
     }
     cifar10 = ["128→64 @8²", "64→32 @16²", "32→16 @32²", "16→3 @32²", "adagan-3x3 @32²"]
     stl10 = ["128→64 @12²", "64→32 @24²", "32→16 @48²", "16→3 @48²", "adagan-3x3 @48²"]
-    assert titles == {"adagan-cifar10": cifar10, "adagan-stl10": stl10, "quick": cifar10}
+    penalties = [f"{layer}, gradients" for layer in cifar10[:4]]
+    assert titles == {
+        "adagan-cifar10": cifar10,
+        "adagan-stl10": stl10,
+        "quick": cifar10,
+        "second-order": penalties,
+    }
     assert {name: OPERATOR.presets[name].batch for name in titles} == {
         "adagan-cifar10": 64,
         "adagan-stl10": 64,
         "quick": 2,
+        "second-order": 16,
     }
 
 
@@ -39,6 +47,25 @@ def test_operations_are_counted_densely():
     rates = [round(layer.flops(64) / 1e9, 1) for layer in layers]
     assert rates == [77.3, 38.7, 19.3, 0.9]
     assert network.flops(64) == sum(layer.flops(64) for layer in layers)
+
+
+def test_second_derivatives_are_those_of_a_loss_of_the_gradients():
+    penalty = Penalty("T", 2, 3, 4)
+    problem = penalty.problem(2, torch.float64)
+    x, d, P, q, gy = problem.leaves.values()
+    y = adaconv.adaptive_conv2d(x, d, P, q, padding=1)
+    first = torch.autograd.grad(y, (x, d), gy, create_graph=True)
+    loss = (torch.cat([g.flatten() for g in first]) * _by_tensor(problem.cotangent, first)).sum()
+    expected = torch.autograd.grad(loss, (x, d, P, q, gy))
+    found = problem.results()
+    for name, want in zip(problem.leaves, expected, strict=True):
+        torch.testing.assert_close(found[name], want)
+
+
+def _by_tensor(cotangent, tensors):
+    """Sort the cotangent, which is by sample, by tensor."""
+    parts = cotangent.split([t[0].numel() for t in tensors], 1)
+    return torch.cat([part.flatten() for part in parts])
 
 
 def test_every_formulation_and_backend_is_a_provider():

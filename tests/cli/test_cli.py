@@ -224,11 +224,35 @@ def test_bench_takes_what_is_passed_on():
     assert offered == set(inspect.signature(run).parameters)
 
 
-@pytest.mark.parametrize("command", ["bench", "bench train"])
+@pytest.mark.parametrize("command", ["bench", "bench all", "bench cost", "bench train"])
 def test_bench_without_its_package(command, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "adaconv_bench", None)
     assert main(command.split()) == 1
     assert re.search(r"pip install 'adaconv\[(train,)?bench\]'", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("command", "module", "given"),
+    [
+        ("all", "suite", {"against": "compile", "repeats": 2, "seconds": 0.5}),
+        ("cost", "cost", {"channels": (4, 8), "memory_limit": 0.5, "plot": Path("a.png")}),
+    ],
+)
+def test_bench_of_several_passes_everything_on(command, module, given, monkeypatch):
+    benchmark = pytest.importorskip(f"adaconv_bench.{module}")
+    offered = inspect.signature(main.__globals__[f"bench_{command}"]).parameters
+    taken = inspect.signature(benchmark.run).parameters
+    usual = {name: parameter.default for name, parameter in offered.items()}
+    assert usual == {name: parameter.default for name, parameter in taken.items()}
+    calls = []
+    monkeypatch.setattr(benchmark, "run", lambda **options: calls.append(options) or 1)
+    given = {"backend": "reference", "threads": 2, "json": Path("a.json"), **given}
+    options = []
+    for name, value in given.items():
+        values = value if isinstance(value, tuple) else (value,)
+        options += [f"--{name.replace('_', '-')}", *map(str, values)]
+    assert main(["bench", command, *options]) == 1
+    assert calls == [{**usual, **given}]
 
 
 def test_bench_train_passes_everything_on(monkeypatch):

@@ -133,33 +133,6 @@ def test_one_gradient_alone(backend, case, wanted):
     torch.testing.assert_close(got, expected, rtol=0, atol=0)
 
 
-def stored_strangely(tensor):
-    """The same values with holes between them and the dimensions in another order."""
-    reversed_order = tuple(reversed(range(tensor.dim())))
-    holes = tensor.permute(reversed_order).repeat_interleave(2, dim=0).contiguous()[::2]
-    return holes.permute(reversed_order)
-
-
-@KINDS
-def test_any_strides(backend, case):
-    tensors = case.tensors(normal(10))
-    strange = [stored_strangely(t) for t in tensors]
-    assert not any(t.is_contiguous() for t in strange)
-    expected = results(case, tensors, gradient_of, backend)
-    got = results(case, strange, lambda y: stored_strangely(gradient_of(y)), backend)
-    for ours, want in zip(got, expected, strict=True):
-        torch.testing.assert_close(ours, want, rtol=1e-12, atol=1e-12)
-
-
-@KINDS
-def test_expanded_inputs(backend, case):
-    x, w, b = case.tensors(normal(11))
-    wide = (x[:1].expand_as(x), w[..., :1].expand_as(w), b[:, :1].expand_as(b))
-    expected = results(case, [t.contiguous() for t in wide], gradient_of, backend)
-    for ours, want in zip(results(case, wide, gradient_of, backend), expected, strict=True):
-        torch.testing.assert_close(ours, want, rtol=1e-12, atol=1e-12)
-
-
 def test_channels_last_is_kept(cpu_backend):
     x, w, b = PLAIN.tensors(normal(12))
     last = x.to(memory_format=torch.channels_last).requires_grad_()
@@ -177,13 +150,6 @@ def test_unbatched(backend):
     assert torch.equal(y, PLAIN.call((x[:1], w[:1], b[:1]), backend)[0])
 
 
-def test_empty_batch(backend):
-    case = Case(batch=0)
-    y, *gradients = results(case, case.tensors(normal(14)), torch.ones_like, backend)
-    assert y.shape == (0, 4, 5, 7)
-    assert all(torch.equal(g, torch.zeros_like(g)) for g in gradients)
-
-
 @KINDS
 def test_same_bits_every_time_on_any_number_of_threads(cpu_backend, case):
     tensors = [t.float() for t in case.tensors(normal(15))]
@@ -196,19 +162,6 @@ def test_same_bits_every_time_on_any_number_of_threads(cpu_backend, case):
             assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     finally:
         torch.set_num_threads(threads)
-
-
-@KINDS
-def test_uninitialised_memory_is_not_read(cpu_backend, case):
-    tensors = case.tensors(normal(16))
-    expected = results(case, tensors, gradient_of, cpu_backend)
-    torch.use_deterministic_algorithms(True)  # fills new tensors with NaN
-    try:
-        got = results(case, tensors, gradient_of, cpu_backend)
-    finally:
-        torch.use_deterministic_algorithms(False)
-    for ours, want in zip(got, expected, strict=True):
-        assert torch.equal(ours, want)
 
 
 @KINDS
@@ -248,33 +201,3 @@ def test_exports(cpu_backend):
 def test_autocast(backend, dtype):
     single, double = PLAIN.tensors(normal(21)), PLAIN.tensors(normal(22))
     check_autocast(PLAIN, single, double, backend, dtype)
-
-
-@KINDS
-def test_vmap(cpu_backend, case):
-    """Of the call, and of its backward pass."""
-    tensors = case.tensors(normal(23))
-    one_by_one = torch.func.vmap(lambda *t: case.call([part[None] for part in t], cpu_backend)[0])
-    torch.testing.assert_close(one_by_one(*tensors), case.call(tensors, cpu_backend))
-    x, w, b = (t.requires_grad_() for t in tensors)
-    y = torch.func.vmap(lambda w: case.call((x, w, b), cpu_backend))(w.expand(3, *w.shape))
-    torch.testing.assert_close(y, case.call((x, w, b), cpu_backend).expand(3, *y.shape[1:]))
-
-    y = case.call((x, w, b), cpu_backend)
-    several = torch.stack([gradient_of(y), torch.ones_like(y)])
-    got = torch.autograd.grad(y, (x, w, b), several, is_grads_batched=True, retain_graph=True)
-    want = [torch.autograd.grad(y, (x, w, b), g, retain_graph=True) for g in several]
-    for ours, theirs in zip(got, zip(*want, strict=True), strict=True):
-        torch.testing.assert_close(ours, torch.stack(theirs))
-
-
-def test_func_grad_says_that_it_needs_the_reference(cpu_backend):
-    x, w, b = PLAIN.tensors(normal(24))
-
-    def gradient(backend):
-        return torch.func.grad(lambda w: PLAIN.call((x, w, b), backend).sum())(w)
-
-    expected = results(PLAIN, (x, w, b), torch.ones_like, cpu_backend)[2]
-    torch.testing.assert_close(gradient("reference"), expected)
-    with pytest.raises(RuntimeError, match="functorch transforms"):
-        gradient(cpu_backend)

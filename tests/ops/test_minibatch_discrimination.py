@@ -5,7 +5,6 @@ import torch
 from minibatch_discrimination_cases import drawn, gradient_of, results
 from processes import run
 
-import adaconv
 from adaconv import minibatch_discrimination
 from adaconv.reference import minibatch_discrimination as reference
 
@@ -75,16 +74,6 @@ def test_one_gradient_alone(backend, wanted):
     (got,) = torch.autograd.grad(o, sets[wanted], gradient_of(o), create_graph=True)
     torch.testing.assert_close(got, expected, rtol=0, atol=0)
     torch.autograd.grad(got.sum(), sets[wanted])
-
-
-def test_any_strides(backend):
-    sets = drawn(TWO)
-    strange = [t.detach().transpose(0, 2).contiguous().transpose(0, 2) for t in sets]
-    expanded = [sets[0].detach()[:, :1].expand_as(sets[0]), sets[1].detach()]
-    for given in (strange, expanded):
-        dense = [t.contiguous().requires_grad_() for t in given]
-        found = results([t.requires_grad_() for t in given], backend)
-        torch.testing.assert_close(found, results(dense, backend))
 
 
 def test_nan_is_not_hidden(backend):
@@ -187,14 +176,6 @@ def test_exports(cpu_backend):
     sets = tuple(t.detach() for t in drawn(TWO))
     exported = torch.export.export(Module(), sets).module()
     torch.testing.assert_close(exported(*sets), Module()(*sets))
-
-
-def test_torch_func_through_the_reference():
-    (M,) = drawn(SELF)
-    with adaconv.backend("reference"):
-        got = torch.func.vmap(torch.func.grad(lambda m: minibatch_discrimination(m).sum()))(M[None])
-    (want,) = torch.autograd.grad(minibatch_discrimination(M).sum(), M)
-    torch.testing.assert_close(got[0], want)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -2,10 +2,11 @@
 
 import copy
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import adaconv
 import adaconv.models
@@ -137,6 +138,43 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class Penalty(Layer):
+    """The layer's gradients of x and d, and the gradients of these: those of a gradient penalty."""
+
+    @property
+    def title(self) -> str:
+        """That of the layer."""
+        return f"{super().title}, gradients"
+
+    def _flops(self, batch: int, rows: int, columns: int) -> float:
+        """Count those of the forward pass and of the two gradients, which share a product."""
+        return 2 * super()._flops(batch, rows, columns)
+
+    def problem(
+        self,
+        batch: int,
+        dtype: torch.dtype,
+        *,
+        integers: bool = False,
+        values: torch.dtype = torch.float32,
+    ) -> Problem:
+        """Draw the inputs of the layer and the cotangents of its gradients."""
+        layer = super().problem(batch, dtype, integers=integers, values=values)
+        rng = torch.Generator().manual_seed(1)
+        leaves = {name: leaf for name, leaf in layer.leaves.items() if name != "b"}
+        leaves["gy"] = layer.cotangent.requires_grad_()
+        inputs = leaves["x"], leaves["d"]
+        shape = batch, sum(t[0].numel() for t in inputs)
+        cotangent = _normal(rng, values, dtype, *shape)
+
+        def gradients() -> Tensor:
+            found = torch.autograd.grad(layer.forward(), inputs, leaves["gy"], create_graph=True)
+            return torch.cat([gradient.flatten(1) for gradient in found], 1)
+
+        return Problem(gradients, leaves, cotangent.sign() if integers else cotangent)
+
+
+@dataclass(frozen=True)
 class Block:
     """A block as it stands in a network: the layer, its features and its bias of every pixel.
 
@@ -177,21 +215,18 @@ class Block:
         """Draw the block and its input."""
         if integers:
             raise ValueError("a block has no problem in integers")
-        layer, rng = self.layer, torch.Generator().manual_seed(0)
-        real = functools.partial(_normal, rng, values, dtype)
-
+        layer = self.layer
         block = AdaConvBlock(
             layer.channels, layer.out_channels, layer.kernel, stride=layer.stride,
             padding=layer.padding, dilation=layer.dilation,
             adaptive_kernel_size=self.adaptive_kernel, dtype=dtype,
         )  # fmt: skip
-        with torch.no_grad():
-            for parameter in block.parameters():
-                parameter.copy_(real(*parameter.shape) / parameter[0].numel() ** 0.5)
-                parameter.copy_(parameter.to(values))
-        x = real(batch, layer.channels, *layer.picture).requires_grad_()
-        cotangent = real(batch, layer.out_channels, *layer.output)
-        return Problem(lambda: block(x), {"x": x, **dict(block.named_parameters())}, cotangent)
+        return problem_of(
+            block,
+            (batch, layer.channels, *layer.picture),
+            (batch, layer.out_channels, *layer.output),
+            values,
+        )
 
 
 @dataclass(frozen=True)
@@ -240,6 +275,21 @@ class Network:
         generator = copy.deepcopy(gan.generator).to(values).to(dtype).train()
         leaves = {"latent": latent.requires_grad_(), **dict(generator.named_parameters())}
         return Problem(lambda: generator(latent), leaves, cotangent)
+
+
+def problem_of(
+    module: nn.Module, shape: Sequence[int], output_shape: Sequence[int], values: torch.dtype
+) -> Problem:
+    """Draw the parameters of a module, such that its results are about 1, and its input."""
+    rng, dtype = torch.Generator().manual_seed(0), next(module.parameters()).dtype
+    real = functools.partial(_normal, rng, values, dtype)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.copy_(real(*parameter.shape) / parameter[0].numel() ** 0.5)
+            parameter.copy_(parameter.to(values))
+    x = real(*shape).requires_grad_()
+    leaves = {"x": x, **dict(module.named_parameters())}
+    return Problem(lambda: module(x), leaves, real(*output_shape))
 
 
 def _normal(rng: torch.Generator, values: torch.dtype, dtype: torch.dtype, *shape: int) -> Tensor:

@@ -3,9 +3,9 @@
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import astuple, replace
 
-from adaconv_bench.operators.adaptive_conv.cases import Block, Layer, Network
+from adaconv_bench.operators.adaptive_conv.cases import Block, Layer, Network, Penalty
 from adaconv_bench.registry import Case, Place, Preset
 
 #: Products that a call of a sweep makes, about: 20 to 60 milliseconds of two threads.
@@ -110,5 +110,10 @@ PRESETS = {
     "adagan-cifar10": _adagan("AdaGAN-3x3 at the size of CIFAR-10", 32, 64),
     "adagan-stl10": _adagan("AdaGAN-3x3 at the size of STL-10", 48, 64),
     "quick": _adagan("AdaGAN-3x3 at the size of CIFAR-10, two pictures at a time", 32, 2),
+    "second-order": Preset(
+        "AdaGAN-3x3's layers under a gradient penalty, at the size of CIFAR-10",
+        16,
+        tuple(Penalty(*astuple(layer)) for layer in TUNED),
+    ),
     "sweep": _sweep(),
 }

@@ -1,0 +1,226 @@
+"""What every operator keeps, whatever it computes: layouts, determinism, batches, transforms."""
+
+from dataclasses import dataclass
+
+import adaptive_conv_cases
+import adaptive_separable_cases
+import dynamic_conv_cases
+import pytest
+import torch
+import torch.nn.functional as F
+
+import adaconv
+from adaconv import minibatch_discrimination, spectral_normalize
+
+
+@dataclass
+class Samples:
+    """Minibatch discrimination of sets of samples, (N, B, C) each."""
+
+    shapes: tuple
+
+    def tensors(self, make):
+        return [make(*shape) / shape[2] for shape in self.shapes]
+
+    def call(self, tensors, backend):
+        return minibatch_discrimination(*tensors, backend=backend)
+
+
+@dataclass
+class Weights:
+    """Spectral normalisation of weights, laid one behind another."""
+
+    shapes: tuple
+    steps: int = 0
+
+    def tensors(self, make):
+        return [make(*shape) for shape in self.shapes]
+
+    def call(self, tensors, backend):
+        us = [F.normalize(w.detach().new_ones(len(w)), dim=0) for w in tensors]
+        vs = [F.normalize(w[0].detach().flatten() ** 0, dim=0) for w in tensors]
+        found = spectral_normalize(tensors, us, vs, self.steps, backend=backend)
+        return torch.cat([y.flatten() for y in found])
+
+
+Adaptive = adaptive_conv_cases.Case
+Separable = adaptive_separable_cases.Case
+Dynamic = dynamic_conv_cases.Case
+PADDED = {"padding": 1}
+ODD = {"stride": (2, 1), "padding": (1, 2), "dilation": (1, 2)}
+
+#: Calls small enough to be differentiated value by value.
+SMALL = {
+    "adaptive_conv": Adaptive(2, 2, 2, (4, 3), (2, 3), 2, 2, options=ODD),
+    "adaptive_separable": Separable(2, 2, 3, (4, 3), (2, 3), 2, options=ODD),
+    "dynamic_conv": Dynamic(2, 2, 2, (4, 3), (2, 3), options=ODD),
+    "minibatch_discrimination": Samples(((4, 3, 2),)),
+    "minibatch_discrimination, two sets": Samples(((4, 3, 2), (3, 3, 2))),
+    "spectral_norm": Weights(((3, 2, 2), (2, 4))),
+}
+
+#: Calls that are cut into several tasks for several threads.
+LARGE = {
+    "adaptive_conv": Adaptive(2, 32, 16, (16, 16), (3, 3), 32, options=PADDED),
+    "adaptive_conv, any geometry": Adaptive(
+        2, 3, 4, (7, 9), (3, 2), 5, 2, options={**ODD, "upsample": 2, "negative_slope": 0.5}
+    ),
+    "adaptive_separable": Separable(2, 32, 16, (16, 16), (3, 3), 32, options=PADDED),
+    "adaptive_separable, any geometry": Separable(
+        2, 4, 6, (7, 9), (3, 2), 5, 2, options={**ODD, "upsample": 2, "negative_slope": 0.5}
+    ),
+    "dynamic_conv": Dynamic(2, 9, 5, (16, 17), options=PADDED),
+    "dynamic_conv, depthwise": Dynamic(
+        2, 1, 12, (9, 11), (3, 5), groups=6, options={"stride": (2, 1), "padding": 2}
+    ),
+    "dynamic_conv, shared": Dynamic(2, 2, 3, (12, 9), groups=12, options=PADDED),
+    "minibatch_discrimination": Samples(((70, 9, 5),)),
+    "spectral_norm": Weights(((70, 1000), (33, 9, 5)), 1),
+}
+
+EMPTY = {
+    "adaptive_conv": Adaptive(0),
+    "adaptive_separable": Separable(0),
+    "dynamic_conv": Dynamic(0),
+    "minibatch_discrimination": Samples(((0, 3, 2),)),
+}
+
+
+def of_each(cases):
+    return pytest.mark.parametrize("case", cases.values(), ids=cases)
+
+
+def normal(seed):
+    generator = torch.Generator().manual_seed(seed)
+    return lambda *shape: torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+def gradient_of(y):
+    return torch.sin(torch.arange(y.numel(), dtype=torch.float64)).view(y.shape).to(y.dtype)
+
+
+def results(case, tensors, backend, gradient=gradient_of):
+    """Return the result and the gradient of every tensor."""
+    leaves = [t.detach().requires_grad_() for t in tensors]
+    y = case.call(leaves, backend)
+    return [y.detach(), *torch.autograd.grad(y, leaves, gradient(y))]
+
+
+def stored_strangely(tensor):
+    """The same values with holes between them and the dimensions in another order."""
+    holes = tensor.permute(*reversed(range(tensor.dim()))).repeat_interleave(2, 0).contiguous()
+    return holes[::2].permute(*reversed(range(tensor.dim())))
+
+
+@of_each(LARGE)
+def test_any_strides(backend, case):
+    tensors = case.tensors(normal(0))
+    strange = [stored_strangely(t) for t in tensors]
+    assert not any(t.is_contiguous() for t in strange)
+    expected = results(case, tensors, backend)
+    found = results(case, strange, backend, lambda y: stored_strangely(gradient_of(y)))
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+@of_each(LARGE)
+def test_expanded_inputs(backend, case):
+    expanded = [t[..., :1].expand_as(t) for t in case.tensors(normal(1))]
+    dense = [t.contiguous() for t in expanded]
+    expected = results(case, dense, backend)
+    torch.testing.assert_close(results(case, expanded, backend), expected, rtol=1e-12, atol=1e-12)
+
+
+@of_each(EMPTY)
+def test_empty_batch(backend, case):
+    y, *gradients = results(case, case.tensors(normal(2)), backend, torch.ones_like)
+    assert len(y) == 0
+    assert all(torch.equal(g, torch.zeros_like(g)) for g in gradients)
+
+
+@of_each(LARGE)
+def test_same_bits_every_time(cpu_backend, case):
+    """At a number of threads; between two numbers the order of summation may differ."""
+    tensors = [t.float() for t in case.tensors(normal(3))]
+    first = results(case, tensors, cpu_backend)
+    threads = torch.get_num_threads()
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            once, again = (results(case, tensors, cpu_backend) for _ in range(2))
+            assert all(map(torch.equal, once, again))
+            torch.testing.assert_close(once, first, rtol=1e-4, atol=1e-4)
+    finally:
+        torch.set_num_threads(threads)
+
+
+@of_each(LARGE)
+def test_uninitialised_memory_is_not_read(cpu_backend, case, request):
+    tensors = case.tensors(normal(4))
+    expected = results(case, tensors, cpu_backend)
+    request.getfixturevalue("poisoned")
+    assert all(map(torch.equal, results(case, tensors, cpu_backend), expected))
+
+
+@of_each(SMALL)
+def test_torch_func(cpu_backend, case):
+    """What torch.func differentiates goes through the reference; a named backend says so."""
+    tensors = case.tensors(normal(5))
+
+    def loss(*tensors, backend=None):
+        return case.call(tensors, backend).sin().sum()
+
+    every = tuple(range(len(tensors)))
+    leaves = [t.clone().requires_grad_() for t in tensors]
+    expected = torch.autograd.grad(loss(*leaves), leaves)
+    torch.testing.assert_close(torch.func.grad(loss, every)(*tensors), expected)
+    want = torch.autograd.functional.jacobian(
+        lambda t: case.call([t, *tensors[1:]], cpu_backend), tensors[0]
+    )
+    for jacobian in (torch.func.jacrev, torch.func.jacfwd):
+        got = jacobian(lambda t: case.call([t, *tensors[1:]], None))(tensors[0])
+        torch.testing.assert_close(got, want)
+    per_sample = torch.func.vmap(torch.func.grad(loss, every))(*(t[None] for t in tensors))
+    torch.testing.assert_close([g[0] for g in per_sample], list(expected))
+    with pytest.raises(adaconv.BackendError, match="cannot be differentiated by torch"):
+        torch.func.grad(lambda t: loss(t, *tensors[1:], backend=cpu_backend))(tensors[0])
+
+
+@of_each(SMALL)
+def test_vmap(cpu_backend, case):
+    """Of a call, and of one whose tensors partly have a batch."""
+    tensors, others = case.tensors(normal(6)), case.tensors(normal(7))
+
+    def call(*tensors):
+        return case.call(tensors, cpu_backend)
+
+    expected = torch.stack([call(*tensors), call(*others)])
+    pairs = [torch.stack(pair, -1) for pair in zip(tensors, others, strict=True)]
+    torch.testing.assert_close(torch.func.vmap(call, -1)(*pairs), expected)
+    found = torch.func.vmap(lambda t: call(t, *tensors[1:]))(torch.stack([tensors[0], others[0]]))
+    torch.testing.assert_close(found, torch.stack([expected[0], call(others[0], *tensors[1:])]))
+
+
+# PyTorch has no batches of gradients for operators that return lists.
+@of_each({name: case for name, case in SMALL.items() if name != "spectral_norm"})
+def test_batches_of_gradients(cpu_backend, case):
+    leaves = [t.requires_grad_() for t in case.tensors(normal(9))]
+    y = case.call(leaves, cpu_backend)
+    several = torch.stack([gradient_of(y), torch.ones_like(y)])
+    got = torch.autograd.grad(y, leaves, several, is_grads_batched=True, retain_graph=True)
+    want = [torch.autograd.grad(y, leaves, g, retain_graph=True) for g in several]
+    for ours, theirs in zip(got, zip(*want, strict=True), strict=True):
+        torch.testing.assert_close(ours, torch.stack(theirs))
+
+
+@of_each(SMALL)
+def test_second_derivatives_ignore_autocast(cpu_backend, case):
+    tensors = [t.float().requires_grad_() for t in case.tensors(normal(8))]
+
+    def second(enabled):
+        first = torch.autograd.grad(
+            case.call(tensors, cpu_backend).square().sum(), tensors, create_graph=True
+        )
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            return torch.autograd.grad(sum(g.square().sum() for g in first), tensors)
+
+    torch.testing.assert_close(second(True), second(False))
