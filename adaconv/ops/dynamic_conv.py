@@ -160,7 +160,9 @@ def _input(
     backend: str,
 ) -> Tensor:
     """Return ``Bx(g, w)``, the gradient of an x of that height and width."""
-    return _dispatch.kernels(backend, STEM).input_gradient(g, w, size, stride, padding, dilation, groups)
+    return _dispatch.kernels(backend, STEM).input_gradient(
+        g, w, size, stride, padding, dilation, groups
+    )
 
 
 @_input.register_fake
@@ -181,7 +183,9 @@ def _weight(
     backend: str,
 ) -> Tensor:
     """Return ``Bw(g, x)``, the gradient of a w of so many filters of that size."""
-    return _dispatch.kernels(backend, STEM).weight_gradient(g, x, filters, kernel_size, stride, padding, dilation, groups)
+    return _dispatch.kernels(backend, STEM).weight_gradient(
+        g, x, filters, kernel_size, stride, padding, dilation, groups
+    )
 
 
 @_weight.register_fake

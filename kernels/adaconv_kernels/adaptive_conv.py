@@ -92,6 +92,7 @@ def as_picture(rows: Tensor, like: Tensor) -> Tensor:
 
 
 def total_of(parts: Tensor) -> Tensor:
+    """Return the sum of what several programs made."""
     return parts.sum(0) if len(parts) > 1 else parts[0]
 
 
@@ -147,11 +148,11 @@ class Call:
             "num_warps": config.warps, "num_stages": config.stages,
         }  # fmt: skip
 
-    def launch(self, kernel, grid: tuple[int, int, int], *tensors: Tensor, **constants) -> None:
-        """Run a kernel on the arguments that all of them read, and on tensors of its own."""
+    def launch(self, kernel, grid: tuple[int, int, int], *own: Any, **constants: Any) -> None:
+        """Run a kernel on the arguments that all of them read, and on its own."""
         _device.launch(
             kernel, grid, self.x, self.x.stride(), self.d, self.d.stride(0), self.P,
-            self.P.stride(0), self.q, self.scales, *tensors, self.picture, self.pixels,
+            self.P.stride(0), self.q, self.scales, *own, self.picture, self.pixels,
             self.columns, self.features, self.outputs, self.group_outputs, **constants,
         )  # fmt: skip
 

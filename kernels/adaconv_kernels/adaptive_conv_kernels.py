@@ -41,6 +41,7 @@ from adaconv_kernels._products import (
 
 @triton.jit
 def activate(z, SLOPE: constexpr):
+    """Return the leaky ReLU of z."""
     if SLOPE == 0:
         w = tl.maximum(z, 0.0, propagate_nan=tl.PropagateNan.ALL)
     else:

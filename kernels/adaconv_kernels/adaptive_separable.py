@@ -14,8 +14,8 @@ from adaconv_kernels import adaptive_separable_kernels as kernels
 from adaconv_kernels._device import cdiv, power_of_2
 from adaconv_kernels.adaptive_conv import Call, as_picture, total_of
 
-#: Pixels, channels and features of a tile, at most.
-PIXELS, CHANNELS, FEATURES = 64, 64, 128
+#: Pixels, channels and features of a tile, at most; warps and stages of a program.
+PIXELS, CHANNELS, FEATURES, WARPS, STAGES = 64, 32, 64, 8, 2
 
 Gradients = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 
@@ -116,7 +116,8 @@ def backward(
         _first_stage(u, x, d, P1, q1, first)
     gu, gd2, *of_second = adaptive_conv.backward(
         gy, u, d, _single_tap(P2), None if q2 is None else _single_tap(q2), signs,
-        *_second_stage(groups, negative_slope), (any(wanted[:4]), *wanted[1:2], *wanted[4:]),
+        *_second_stage(groups, negative_slope),
+        wanted=(any(wanted[:4]), wanted[1], *wanted[4:]),
     )  # fmt: skip
     for gradient, found, want in zip((gP2, gq2), of_second, wanted[4:], strict=True):
         if want:
@@ -197,11 +198,10 @@ def _weights(call: Call) -> tuple[Tensor, Tensor]:
 
 def _tiles(call: Call) -> dict[str, Any]:
     """Return how a kernel is cut, and what it is compiled for."""
-    features = max(16, min(power_of_2(call.features), FEATURES))
     return {
         "geometry": call.geometry, "SLOPE": call.slope, "TAPS": call.taps,
         "HAS_Q": call.q is not None, "SCALED": call.scales is not None, "TERMS": len(call.P),
         "BLOCK_M": PIXELS, "BLOCK_C": max(16, min(power_of_2(call.outputs), CHANNELS)),
-        "BLOCK_D": features, "ONE_BLOCK": call.features <= features,
-        "num_warps": 4, "num_stages": 3,
+        "BLOCK_D": max(16, min(power_of_2(call.features), FEATURES)),
+        "num_warps": WARPS, "num_stages": STAGES,
     }  # fmt: skip

@@ -72,7 +72,6 @@ def forward_kernel(
     group_outputs,
     geometry: constexpr, SLOPE: constexpr, TAPS: constexpr, HAS_Q: constexpr, SCALED: constexpr,
     TERMS: constexpr, BLOCK_M: constexpr, BLOCK_C: constexpr, BLOCK_D: constexpr,
-    ONE_BLOCK: constexpr,
 ):  # fmt: skip
     """Write u, (pixels, channels); grid (tiles, blocks of channels, 1)."""
     rows = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
@@ -99,7 +98,6 @@ def input_kernel(
     D, outputs, group_outputs,
     geometry: constexpr, SLOPE: constexpr, TAPS: constexpr, HAS_Q: constexpr, SCALED: constexpr,
     TERMS: constexpr, BLOCK_M: constexpr, BLOCK_C: constexpr, BLOCK_D: constexpr,
-    ONE_BLOCK: constexpr,
 ):  # fmt: skip
     """Write gx; grid (tiles of the pixels of all pictures, blocks of channels, 1)."""
     KW: constexpr = geometry[0]
@@ -139,7 +137,6 @@ def features_kernel(
     group_outputs,
     geometry: constexpr, SLOPE: constexpr, TAPS: constexpr, HAS_Q: constexpr, SCALED: constexpr,
     TERMS: constexpr, BLOCK_M: constexpr, BLOCK_C: constexpr, BLOCK_D: constexpr,
-    ONE_BLOCK: constexpr,
 ):  # fmt: skip
     """Write gd of a run of taps and channels, (splits, pixels, D).
 
@@ -176,7 +173,6 @@ def weights_kernel(
     group_outputs,
     geometry: constexpr, SLOPE: constexpr, TAPS: constexpr, HAS_Q: constexpr, SCALED: constexpr,
     TERMS: constexpr, BLOCK_M: constexpr, BLOCK_C: constexpr, BLOCK_D: constexpr,
-    ONE_BLOCK: constexpr,
 ):  # fmt: skip
     """Write gP and gq of a run of pixels, (splits, channels, taps, D) and without D.
 

@@ -112,10 +112,7 @@ class _Call:
     def _shaped(self, matrices: Sequence[Tensor]) -> list[Tensor]:
         """Return the matrices in the shapes, dtype and order of dimensions of the weights."""
         return [
-            result.to(weight.dtype)
-            .view(weight.movedim(dim, 0).shape)
-            .movedim(0, dim)
-            .contiguous()
+            result.to(weight.dtype).view(weight.movedim(dim, 0).shape).movedim(0, dim).contiguous()
             for result, weight, dim in zip(matrices, self.weights, self.dims, strict=True)
         ]
 

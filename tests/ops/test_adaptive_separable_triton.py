@@ -6,7 +6,16 @@ import adaconv_kernels.adaptive_separable as launches
 import pytest
 import torch
 from adaptive_separable_cases import OUTPUTS, Case, results
-from triton_contract import DTYPES, check_equal, check_noticed, check_units, integers, on, plant
+from triton_contract import (
+    DTYPES,
+    check_equal,
+    check_noticed,
+    check_units,
+    integers,
+    on,
+    plant,
+    some,
+)
 
 from adaconv import adaptive_separable_conv2d
 
@@ -85,7 +94,7 @@ def check(device, index, dtype=torch.float32, memory="mask"):
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("index", range(len(CASES)))
+@pytest.mark.parametrize("index", some(len(CASES)))
 def test_integers_are_exact(triton_device, index, dtype):
     check(triton_device, index, dtype, ("mask", "recompute")[index % 2])
 

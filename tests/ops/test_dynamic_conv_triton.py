@@ -7,7 +7,7 @@ import pytest
 import torch
 from conv_contract import check_compiles
 from dynamic_conv_cases import OUTPUTS, Case, results
-from triton_contract import DTYPES, check_equal, check_noticed, integers, on, plant
+from triton_contract import DTYPES, check_equal, check_noticed, integers, on, plant, some
 
 from adaconv import dynamic_conv2d
 
@@ -75,7 +75,7 @@ def check(device, index, dtype=torch.float32):
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("index", range(len(CASES)))
+@pytest.mark.parametrize("index", some(len(CASES)))
 def test_integers_are_exact(triton_device, index, dtype):
     check(triton_device, index, dtype)
 

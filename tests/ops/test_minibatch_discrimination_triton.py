@@ -4,7 +4,7 @@ import adaconv_kernels.minibatch_discrimination as launches
 import pytest
 import torch
 from minibatch_discrimination_cases import OUTPUTS, SHAPES, drawn, results
-from triton_contract import DTYPES, check_noticed, check_units, on, plant
+from triton_contract import DTYPES, check_noticed, check_units, on, plant, some
 
 from adaconv import BackendError, minibatch_discrimination
 from adaconv.reference import minibatch_discrimination as reference
@@ -14,14 +14,15 @@ pytestmark = pytest.mark.usefixtures("poisoned", "triton_device")
 #: Tiles of rows, of the second set and of dimensions, and what is left of each. The interpreter
 #: takes a millisecond for a few thousand pairs.
 EDGES = [
-    *(shape for shape in SHAPES if shape[0] * (shape[1] or shape[0]) < 500), (31, None, 2, 1), (32, None, 1, 2), (33, None, 2, 3), (40, 9, 1, 4), (7, 8, 3, 5),
+    *(shape for shape in SHAPES if shape[0] * (shape[1] or shape[0]) < 500),
+    (31, None, 1, 1), (32, None, 1, 2), (33, None, 1, 3), (40, 9, 1, 4), (7, 8, 3, 5),
     (2, 65, 1, 8), (4, 3, 2, 9), (3, 5, 1, 16), (5, None, 2, 17), (3, 7, 1, 32),
     (6, 3, 2, 33), (3, None, 1, 40), (2, 3, 1, 64), (3, None, 2, 65), (9, 1, 5, 2),
 ]  # fmt: skip
 
 CALLS = [
     (shape, exclude_self)
-    for shape in EDGES
+    for shape in (EDGES[i] for i in some(len(EDGES)))
     for exclude_self in ((True, False) if shape[1] is None else (True,))
 ]
 
