@@ -108,7 +108,7 @@ def errors(stem: str, device: Device) -> list[dict[str, Any]]:
         for title, case, batch in _calls(stem, device):
             head = {"case": title, "dtype": name}
             try:
-                found = _errors(case, max(1, batch // 4), dtype, device)
+                found = _errors(case, max(2, batch // 4), dtype, device)
                 rows += ({**head, **row} for row in found)
             except Exception as error:
                 lines = str(error).strip().splitlines() or [""]
