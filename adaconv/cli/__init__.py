@@ -11,6 +11,7 @@ import tyro
 
 from adaconv.cli._usage import UsageError, usage
 from adaconv.cli.bench import bench
+from adaconv.cli.bench_static import bench_static
 from adaconv.cli.bench_train import bench_train
 from adaconv.cli.info import info
 from adaconv.cli.sample import sample
@@ -24,6 +25,7 @@ DESCRIPTION = """Adaptive convolutions, and GANs built on them.
     adaconv sample CHECKPOINT          draw images with it
     adaconv bench                      measure the kernels
     adaconv bench train                measure training steps
+    adaconv bench static               read the machine code of the GPU kernels, without a GPU
 
 `adaconv COMMAND --help` explains a command; --debug, or ADACONV_DEBUG=1, traces an error.
 
@@ -38,6 +40,7 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "sample": sample,
     "bench": bench,
     "bench train": bench_train,
+    "bench static": bench_static,
 }
 
 #: Errors that a message explains; any other is a fault of the program and shows where it happened.

@@ -29,6 +29,7 @@ import triton
 import triton.language as tl
 from triton.language import constexpr
 
+from adaconv_kernels._promises import Promise
 from adaconv_kernels._products import (
     accumulate,
     load,
@@ -37,6 +38,13 @@ from adaconv_kernels._products import (
     terms,
     transposed,
 )
+
+#: Tiles fill the registers; what hides the memory's latency are products in flight, not warps.
+PROMISES = {
+    "forward_kernel": Promise(products=1, occupancy=0.125),
+    "inputs_kernel": Promise(products=2, occupancy=0.125),
+    "weights_kernel": Promise(products=2, occupancy=0.125),
+}
 
 
 @triton.jit

@@ -112,3 +112,6 @@ PRESETS = {
     "quick": _adagan("AdaGAN-3x3 at the size of CIFAR-10, two pictures at a time", 32, 2),
     "sweep": _sweep(),
 }
+
+#: AdaGAN's layers, and one of several blocks of features and tiles of outputs.
+STATIC = (*TUNED, Layer("blocks", 32, 150, 8, features=256))
