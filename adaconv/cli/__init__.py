@@ -11,6 +11,7 @@ import tyro
 
 from adaconv.cli._usage import UsageError, usage
 from adaconv.cli.bench import bench
+from adaconv.cli.bench_roofline import bench_roofline
 from adaconv.cli.bench_static import bench_static
 from adaconv.cli.bench_train import bench_train
 from adaconv.cli.info import info
@@ -25,6 +26,7 @@ DESCRIPTION = """Adaptive convolutions, and GANs built on them.
     adaconv sample CHECKPOINT          draw images with it
     adaconv bench                      measure the kernels
     adaconv bench train                measure training steps
+    adaconv bench roofline             compute what a GPU needs at least
     adaconv bench static               read the machine code of the GPU kernels, without a GPU
 
 `adaconv COMMAND --help` explains a command; --debug, or ADACONV_DEBUG=1, traces an error.
@@ -40,6 +42,7 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "sample": sample,
     "bench": bench,
     "bench train": bench_train,
+    "bench roofline": bench_roofline,
     "bench static": bench_static,
 }
 

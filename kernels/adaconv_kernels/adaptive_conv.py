@@ -36,7 +36,7 @@ CONFIGS = {
     "forward_kernel": {
         (False, 64): (Config(128, 64, 128, 4, 3), Config(128, 64, 128, 8, 2)),
         (False, 128): (Config(128, 64, 128, 4, 3), Config(128, 64, 128, 8, 2)),
-        (False, None): (Config(128, 64, 128, 4, 3), Config(64, 32, 64, 4, 1)),
+        (False, None): (Config(128, 64, 128, 8, 2), Config(64, 32, 64, 4, 1)),
         (True, 64): (Config(128, 64, 128, 4, 3), Config(64, 32, 128, 4, 1)),
         (True, 128): (Config(128, 64, 128, 4, 3), Config(64, 32, 128, 4, 1)),
         (True, None): (Config(64, 32, 64, 4, 1),),
@@ -44,18 +44,18 @@ CONFIGS = {
     "inputs_kernel": {
         (False, 64): (Config(64, 64, 128, 4, 3), Config(64, 32, 128, 4, 1)),
         (False, 128): (Config(64, 128, 128, 4, 3), Config(64, 32, 128, 4, 1)),
-        (False, None): (Config(64, 128, 128, 4, 3), Config(64, 32, 64, 4, 1)),
+        (False, None): (Config(64, 64, 128, 8, 1), Config(64, 32, 64, 4, 1)),
         (True, 64): (Config(64, 64, 128, 4, 1), Config(64, 32, 128, 8, 1)),
         (True, 128): (Config(128, 64, 128, 8, 3), Config(64, 32, 128, 8, 1)),
-        (True, None): (Config(64, 32, 64, 4, 1),),
+        (True, None): (Config(64, 64, 64, 8, 1), Config(64, 32, 64, 4, 1)),
     },
     "weights_kernel": {
-        (False, 64): (Config(64, 128, 128, 4, 3), Config(64, 64, 128, 4, 1)),
+        (False, 64): (Config(64, 128, 128, 4, 3), Config(64, 32, 128, 4, 1)),
         (False, 128): (Config(64, 64, 128, 4, 3), Config(64, 64, 128, 4, 1)),
-        (False, None): (Config(64, 64, 128, 4, 3), Config(64, 32, 64, 4, 1)),
-        (True, 64): (Config(64, 64, 128, 4, 3), Config(64, 32, 128, 4, 1)),
+        (False, None): (Config(64, 64, 128, 8, 1), Config(64, 32, 64, 4, 1)),
+        (True, 64): (Config(64, 64, 128, 4, 3), Config(64, 32, 128, 8, 1)),
         (True, 128): (Config(64, 64, 128, 4, 3), Config(64, 32, 128, 4, 1)),
-        (True, None): (Config(64, 32, 64, 4, 1),),
+        (True, None): (Config(64, 64, 64, 8, 3), Config(64, 32, 64, 4, 1)),
     },
 }
 

@@ -126,7 +126,9 @@ def _table(rows: Sequence[Row]) -> Table:
                   padding=(0, 1, 0, 0))  # fmt: skip
     for name in SHOWN:
         number = isinstance(rows[0][name], int) or name == "occupancy"
-        shown.add_column(name.replace("_", "\n"), justify="right" if number else "left", no_wrap=True)
+        shown.add_column(
+            name.replace("_", "\n"), justify="right" if number else "left", no_wrap=True
+        )
     for row in rows:
         shown.add_row(*(str(row[name]) for name in SHOWN))
     return shown
@@ -149,9 +151,13 @@ def _differences(text: str, before: str, path: Path) -> list[str]:
 
     versions = {line["triton"] for line in tables.DictReader(io.StringIO(before))}
     if versions != {triton.__version__}:
-        print(f"not compared: {path} is of Triton {', '.join(versions)}, this is {triton.__version__}")
+        print(
+            f"not compared: {path} is of Triton {', '.join(versions)}, this is {triton.__version__}"
+        )
         return []
     old, new = before.splitlines(), text.splitlines()
     changed = [f"- {line}" for line in old if line not in new]
     changed += [f"+ {line}" for line in new if line not in old]
-    return [*changed, f"{path} is not what the kernels are compiled to; see --csv"] if changed else []
+    return (
+        [*changed, f"{path} is not what the kernels are compiled to; see --csv"] if changed else []
+    )

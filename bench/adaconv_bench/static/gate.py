@@ -21,7 +21,10 @@ def rows_of(
     torch.set_num_threads(1)
     case = next(case for case in operator(stem).static if case.name == name)
     return [
-        (launch.compiled.hash, *row_of(launch, {"operator": stem, "case": case.title, "dtype": dtype}, target))
+        (
+            launch.compiled.hash,
+            *row_of(launch, {"operator": stem, "case": case.title, "dtype": dtype}, target),
+        )
         for target, launches in compiled(case, getattr(torch, dtype), targets).items()
         for launch in launches
     ]
