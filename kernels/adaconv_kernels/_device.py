@@ -36,8 +36,8 @@ def _capability(device: torch.device) -> tuple[int, int]:
 
 
 def capability(tensor: Tensor) -> tuple[int, int]:
-    """Return the compute capability; (0, 0) in Triton's interpreter."""
-    return _capability(tensor.device) if tensor.is_cuda else (0, 0)
+    """Return the compute capability of the tensor's GPU."""
+    return _capability(tensor.device)
 
 
 def guard(tensor: Tensor) -> contextlib.AbstractContextManager[Any]:

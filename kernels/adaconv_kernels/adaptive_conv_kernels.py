@@ -29,7 +29,6 @@ import triton
 import triton.language as tl
 from triton.language import constexpr
 
-from adaconv_kernels._promises import Promise
 from adaconv_kernels._products import (
     accumulate,
     load,
@@ -38,6 +37,7 @@ from adaconv_kernels._products import (
     terms,
     transposed,
 )
+from adaconv_kernels._promises import Promise
 
 #: Tiles fill the registers: what hides the memory's latency are the loads of later steps, not other
 #: warps. Some of the configurations that were the fastest on an H100 spill a little.

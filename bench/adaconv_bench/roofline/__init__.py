@@ -2,7 +2,8 @@
 
 For each case three lines: what no implementation goes below, adaconv's Triton kernels, and the
 formulation in plain PyTorch. A line's two times are its operations over the rate of products and
-its bytes over the rate of the memory; the call takes the longer one at least. Bytes that adaconv's
+its bytes over the rate of the memory; the call takes the longer one at least. Operations are those
+of products and convolutions, as the tensor cores make them. Bytes that adaconv's
 kernels ask for more than once come from the second cache, whose rate is not published: they are
 shown, and have no time.
 """
@@ -12,6 +13,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
+import adaconv_kernels
 import torch
 from rich import box
 from rich.console import Console
@@ -19,7 +21,7 @@ from rich.table import Table
 
 from adaconv_bench.machine import dtype_name
 from adaconv_bench.race import FORWARD, STEP
-from adaconv_bench.registry import Operator, closest, operator
+from adaconv_bench.registry import OURS, Operator, closest, operator
 from adaconv_bench.results import replace_file
 from adaconv_bench.roofline import traffic
 from adaconv_bench.roofline.devices import DEVICES
@@ -85,11 +87,10 @@ def _rows(
         samples = batch or chosen.batch
         for direction in (FORWARD, STEP):
             call = case, samples, dtype, direction
-            works = {
-                "least": (traffic.least(*call), gpu.least(dtype)),
-                "adaconv": (traffic.ours(known.stem, *call, gpu), gpu.half),
-                known.yardstick: (traffic.eager(*call, yardstick), gpu.eager(dtype)),
-            }
+            works = {"least": (traffic.least(*call), gpu.least(dtype))}
+            if known.stem in adaconv_kernels.OPERATORS:
+                works[OURS] = traffic.ours(known.stem, *call, gpu), gpu.half
+            works[known.yardstick] = traffic.eager(*call, yardstick), gpu.eager(dtype)
             head = {
                 "operator": known.stem, "device": device, "case": case.title, "batch": samples,
                 "dtype": name, "direction": direction,
@@ -121,6 +122,6 @@ def _table(rows: Sequence[dict[str, object]], title: str) -> Table:
         shown.add_column(name, justify="right" if "GFLOP" in name or "M" in name else "left")
     for row in rows:
         shown.add_row(
-            *(str(row[name]) for name in names), end_section=row["of"] not in ("least", "adaconv")
+            *(str(row[name]) for name in names), end_section=row["of"] not in ("least", OURS)
         )
     return shown

@@ -3,8 +3,8 @@
 Dense rates, without sparsity, of the boards with the highest clocks:
 
 - h100: NVIDIA H100 SXM5 80 GB, "NVIDIA H100 Tensor Core GPU Architecture", table 2.
-- a100: NVIDIA A100 SXM4 80 GB, "NVIDIA A100 Tensor Core GPU" datasheet; multiprocessors from "NVIDIA
-  A100 Tensor Core GPU Architecture", table 1.
+- a100: NVIDIA A100 SXM4 80 GB, "NVIDIA A100 Tensor Core GPU" datasheet; multiprocessors from
+  "NVIDIA A100 Tensor Core GPU Architecture", table 1.
 - rtx4090: NVIDIA GeForce RTX 4090, "NVIDIA Ada GPU Architecture", appendix A; products of half
   precision with sums in float32.
 - mi300x: AMD Instinct MI300X, datasheet; multiprocessors are its compute units.

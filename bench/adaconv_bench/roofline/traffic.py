@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import importlib.util
 import inspect
 import re
 from collections.abc import Iterator
@@ -13,8 +14,9 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import flop_registry
 
+from adaconv_bench import operators
 from adaconv_bench.registry import Case, Problem, Provider, draw
 from adaconv_bench.results import WORK
 from adaconv_bench.roofline.devices import SPLIT, Device
@@ -41,15 +43,24 @@ class Work:
 
 
 class Traffic(TorchDispatchMode):
-    """Adds up what PyTorch's operations move: arguments and results, each once; views are free."""
+    """Adds up what PyTorch's operations do.
+
+    Attributes:
+        operations: floating-point operations of products and convolutions.
+        bytes: those of arguments and results, each once; views are free.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.bytes = 0.0
+        self.operations, self.bytes = 0.0, 0.0
 
     def __torch_dispatch__(self, function, types, arguments=(), options=None):
         """Compute, and count."""
-        result = function(*arguments, **(options or {}))
+        options = options or {}
+        result = function(*arguments, **options)
+        if function.overloadpacket in flop_registry:
+            counted = flop_registry[function.overloadpacket]
+            self.operations += counted(*arguments, **options, out_val=result)
         if function.namespace == "aten" and not (function.is_view or FREE.search(str(function))):
             tensors = tree_leaves((arguments, options, result))
             moved = {id(t): size(t) for t in tensors if isinstance(t, Tensor)}
@@ -93,27 +104,33 @@ def eager(case: Case, batch: int, dtype: torch.dtype, direction: str, provider: 
     """Return what PyTorch's operations do, each for itself."""
     with FakeTensorMode(), provider.active():
         problem = draw(case, batch, dtype, dtype)
-        counter, traffic = FlopCounterMode(display=False), Traffic()
-        with counter, traffic:
+        with Traffic() as traffic:
             run(problem, direction)
-    return Work(counter.get_total_flops(), traffic.bytes)
+    return Work(traffic.operations, traffic.bytes)
 
 
 def ours(
     stem: str, case: Case, batch: int, dtype: torch.dtype, direction: str, device: Device
 ) -> Work:
-    """Return what the Triton kernels do and what stands around them, from their launches."""
+    """Return what the Triton kernels do and what stands around them, from their launches.
+
+    How a kernel is cut, ``TILINGS`` of the module ``tiling`` of an operator's folder knows; where
+    there is none, operations are those of the definition.
+    """
     problem, traffic = draw(case, batch, dtype, dtype), Traffic()
     with (
         recording(device.target, compiles=False, processors=device.processors) as launches,
         _counted(stem, traffic),
     ):
         run(problem, direction)
-    tilings = importlib.import_module(f"adaconv_bench.operators.{stem}.tiling").TILINGS
-    tiled = [tilings[one.name](one) for one in launches]
+    memory = traffic.bytes + sum(map(_once, launches))
+    tilings = f"{operators.__name__}.{stem}.tiling"
+    if importlib.util.find_spec(tilings) is None:
+        return Work(case.flops(batch) * WORK[direction], memory)
+    tiled = [importlib.import_module(tilings).TILINGS[one.name](one) for one in launches]
     return Work(
         sum(operations for operations, _ in tiled),
-        traffic.bytes + sum(map(_once, launches)),
+        memory,
         traffic.bytes + sum(moved for _, moved in tiled),
     )
 

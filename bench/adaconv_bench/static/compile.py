@@ -140,7 +140,7 @@ def recording(
     with (
         mock.patch.object(JITFunction, "run", record),
         mock.patch.object(_device, "_compiled", kept),
-        mock.patch.object(_device, "processors", lambda tensor: processors),
+        mock.patch.object(_device, "processors", return_value=processors),
         mock.patch.object(_tuning, "choose", chosen),
         mock.patch.object(torch.cuda, "current_device", fake.get_current_device),
         mock.patch.dict(_dispatch.BACKENDS, {"triton": lambda stem, tensors: None}),
