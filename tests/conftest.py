@@ -31,12 +31,11 @@ def pytest_configure(config):
     stem, function, place = name.split(".")
     for backend, reason in adaconv.backends(stem).items():
         if reason is None and backend in _dispatch.PACKAGES:
-            _perturb(_dispatch.kernels(backend, stem), function, int(place))
+            kernels = _dispatch.kernels(backend, stem)
+            setattr(kernels, function, _perturbed(getattr(kernels, function), int(place)))
 
 
-def _perturb(kernels, function, place):
-    original = getattr(kernels, function)
-
+def _perturbed(original, place):
     def falsified(result):
         return [r * 1.01 for r in result] if isinstance(result, list) else result * 1.01
 
@@ -46,7 +45,7 @@ def _perturb(kernels, function, place):
             return falsified(results)
         return type(results)(falsified(r) if i == place else r for i, r in enumerate(results))
 
-    setattr(kernels, function, perturbed)
+    return perturbed
 
 
 def pytest_report_header():
@@ -86,3 +85,14 @@ def poisoned():
     torch.use_deterministic_algorithms(True)
     yield
     torch.use_deterministic_algorithms(before)
+
+
+@pytest.fixture
+def perturb(monkeypatch):
+    """Make one result of a module's functions wrong by 1 %, for this test."""
+
+    def apply(kernels, output):
+        function, place = output.split(".")
+        monkeypatch.setattr(kernels, function, _perturbed(getattr(kernels, function), int(place)))
+
+    return apply

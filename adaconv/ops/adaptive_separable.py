@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from adaconv.cpu import adaptive_separable as kernels
 from adaconv.ops import _autocast, _checks, _dispatch, adaptive_conv
 from adaconv.reference import adaptive_separable as reference
 
@@ -172,7 +171,7 @@ def _forward(
     backend: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return y, u and the sign bits of the pointwise weights (empty unless they are saved)."""
-    return kernels.forward(
+    return _dispatch.kernels(backend, STEM).forward(
         x, d, P1, q1, P2, q2, b, stride, padding, dilation, groups, negative_slope, upsample, save
     )
 
@@ -182,7 +181,7 @@ def _(
     x, d, P1, q1, P2, q2, b,
     stride, padding, dilation, groups, negative_slope, upsample, save, backend,
 ):  # fmt: skip
-    return kernels.allocate_outputs(x, d, P2, groups, save)
+    return _dispatch.kernels(backend, STEM).allocate_outputs(x, d, P2, groups, save)
 
 
 @torch.library.custom_op("adaconv::adaptive_separable_conv2d_backward", mutates_args=())
@@ -206,7 +205,7 @@ def _backward(
     backend: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of x, d, P1, q1, P2 and q2; those that are not wanted are empty."""
-    return kernels.backward(
+    return _dispatch.kernels(backend, STEM).backward(
         gy, x, d, P1, q1, P2, q2, u, signs,
         stride, padding, dilation, groups, negative_slope, upsample, wanted,
     )  # fmt: skip
@@ -217,7 +216,7 @@ def _(
     gy, x, d, P1, q1, P2, q2, u, signs,
     stride, padding, dilation, groups, negative_slope, upsample, wanted, backend,
 ):  # fmt: skip
-    return kernels.allocate_gradients(x, d, P1, P2, wanted, x.dtype)
+    return _dispatch.kernels(backend, STEM).allocate_gradients(x, d, P1, P2, wanted, x.dtype)
 
 
 def _save_for_backward(ctx, inputs, output):

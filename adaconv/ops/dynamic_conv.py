@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from adaconv.cpu import dynamic_conv as kernels
 from adaconv.ops import _autocast, _checks, _dispatch
 from adaconv.reference import dynamic_conv as reference
 
@@ -141,12 +140,12 @@ def _forward(
     backend: str,
 ) -> Tensor:
     """Return ``A(x, w) + b``."""
-    return kernels.forward(x, w, b, stride, padding, dilation, groups)
+    return _dispatch.kernels(backend, STEM).forward(x, w, b, stride, padding, dilation, groups)
 
 
 @_forward.register_fake
 def _(x, w, b, stride, padding, dilation, groups, backend):
-    return kernels.allocate_output(x, w, groups)
+    return _dispatch.kernels(backend, STEM).allocate_output(x, w, groups)
 
 
 @torch.library.custom_op("adaconv::dynamic_conv2d_input", mutates_args=())
@@ -161,12 +160,14 @@ def _input(
     backend: str,
 ) -> Tensor:
     """Return ``Bx(g, w)``, the gradient of an x of that height and width."""
-    return kernels.input_gradient(g, w, size, stride, padding, dilation, groups)
+    return _dispatch.kernels(backend, STEM).input_gradient(
+        g, w, size, stride, padding, dilation, groups
+    )
 
 
 @_input.register_fake
 def _(g, w, size, stride, padding, dilation, groups, backend):
-    return kernels.allocate_input(g, w, size, groups)
+    return _dispatch.kernels(backend, STEM).allocate_input(g, w, size, groups)
 
 
 @torch.library.custom_op("adaconv::dynamic_conv2d_weight", mutates_args=())
@@ -182,12 +183,14 @@ def _weight(
     backend: str,
 ) -> Tensor:
     """Return ``Bw(g, x)``, the gradient of a w of so many filters of that size."""
-    return kernels.weight_gradient(g, x, filters, kernel_size, stride, padding, dilation, groups)
+    return _dispatch.kernels(backend, STEM).weight_gradient(
+        g, x, filters, kernel_size, stride, padding, dilation, groups
+    )
 
 
 @_weight.register_fake
 def _(g, x, filters, kernel_size, stride, padding, dilation, groups, backend):
-    return kernels.allocate_weight(g, x, filters, kernel_size, groups)
+    return _dispatch.kernels(backend, STEM).allocate_weight(g, x, filters, kernel_size, groups)
 
 
 def _save_forward(ctx, inputs, output):

@@ -4,7 +4,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from adaconv.cpu import minibatch_discrimination as kernels
 from adaconv.ops import _autocast, _checks, _dispatch
 from adaconv.ops._gather import gather
 from adaconv.reference import minibatch_discrimination as reference
@@ -80,7 +79,7 @@ def minibatch_discrimination(
 @torch.library.custom_op("adaconv::minibatch_discrimination", mutates_args=())
 def _forward(M: Tensor, Z: Tensor | None, skip: int | None, backend: str) -> Tensor:
     """Return o; where Z is None it is M."""
-    return kernels.forward(M, Z, skip)
+    return _dispatch.kernels(backend, STEM).forward(M, Z, skip)
 
 
 @_forward.register_fake
@@ -93,7 +92,7 @@ def _backward(
     g: Tensor, M: Tensor, Z: Tensor | None, skip: int | None, backend: str
 ) -> tuple[Tensor, Tensor]:
     """Return the gradients of M and Z; that of a Z which is None is empty."""
-    return kernels.backward(g, M, Z, skip)
+    return _dispatch.kernels(backend, STEM).backward(g, M, Z, skip)
 
 
 @_backward.register_fake

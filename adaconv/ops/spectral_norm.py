@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from adaconv.cpu import spectral_norm as kernels
 from adaconv.ops import _autocast, _checks, _dispatch
 from adaconv.reference import spectral_norm as reference
 
@@ -147,7 +146,7 @@ def _forward(
 
     The state is every u and v, one behind another; it comes back in float32 at least.
     """
-    return kernels.forward(weights, state, iterations, dims, eps)
+    return _dispatch.kernels(backend, STEM).forward(weights, state, iterations, dims, eps)
 
 
 @_forward.register_fake
@@ -167,7 +166,7 @@ def _backward(
     backend: str,
 ) -> list[Tensor]:
     """Return the gradient of every weight; ``state`` is that which the forward pass returned."""
-    return kernels.backward(gradients, weights, state, dims, eps)
+    return _dispatch.kernels(backend, STEM).backward(gradients, weights, state, dims, eps)
 
 
 @_backward.register_fake

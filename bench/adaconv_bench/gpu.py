@@ -1,15 +1,14 @@
-"""Adaptive convolution on a GPU: its errors, then its speed and memory beside PyTorch's own.
+"""The operators on a GPU: their errors, then their speed and memory beside PyTorch's own.
 
 ``bench/gpu_check.sh`` runs this. Times are medians of ``triton.testing.do_bench``, which empties
 the second cache before each call; forward and backward run as a user calls them, launches included.
 The floors are computed from rates that are measured in the same run: operations of the regressions
 over the rate of a matrix product on the tensor cores, bytes of arguments and results over that of a
-copy. float32 takes three products of float16.
+copy. float32 takes three products of float16. An operator whose errors are too large is not timed.
 """
 
 import argparse
 import json
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,67 +18,15 @@ from torch import Tensor
 
 import adaconv
 import adaconv.models
+from adaconv_bench import gpu_family
+from adaconv_bench.gpu_device import DTYPES, Device, measure
 from adaconv_bench.operators.adaptive_conv.cases import Layer
 from adaconv_bench.operators.adaptive_conv.formulas import FORMULAS, Chosen, standing_in
-from adaconv_bench.operators.adaptive_conv.presets import PRESETS
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 NAMES = ("y", "gx", "gd", "gP", "gq")
 
 #: What errors may be in a norm: twice PyTorch's own, and this much.
 SLACK = {torch.float32: 2e-7, torch.bfloat16: 1e-3}
-
-
-class Device:
-    """A GPU, or for a dry run the CPU with Triton's interpreter on small shapes."""
-
-    def __init__(self, name: str):
-        self.name, self.real = name, name == "cuda"
-        self.batch = 64 if self.real else 1
-
-    @property
-    def title(self) -> str:
-        """The GPU's name."""
-        return torch.cuda.get_device_name() if self.real else "dry-run"
-
-    def layers(self) -> list[Layer]:
-        """The layers of AdaGAN, or of one a sixteenth as wide."""
-        cases = [case for case in PRESETS["adagan-cifar10"].cases if isinstance(case, Layer)]
-        if self.real:
-            return cases
-        return [Layer("L1", 8, 4, 4), Layer("L4", 2, 3, 6)]
-
-    def time(self, call: Callable[[], Any]) -> list[float]:
-        """Return the 20 %, 50 % and 80 % quantiles of a call's milliseconds."""
-        if self.real:
-            from triton.testing import do_bench
-
-            return do_bench(call, warmup=20, rep=150, quantiles=[0.2, 0.5, 0.8])
-        start = time.perf_counter()
-        call()
-        return [1e3 * (time.perf_counter() - start)] * 3
-
-    def peak(self, call: Callable[[], Any]) -> float:
-        """Return by how many MiB a call raises the memory in use at most."""
-        if not self.real:
-            return 0.0
-        call()
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        call()
-        return (torch.cuda.max_memory_allocated() - before) / 2**20
-
-    def rates(self) -> dict[str, float]:
-        """Return TFLOP/s of a matrix product of each dtype, and GB/s of a copy."""
-        size = 8192 if self.real else 64
-        found = {}
-        for name, dtype in {**DTYPES, "float16": torch.float16}.items():
-            a = torch.randn(size, size, device=self.name).to(dtype)
-            found[name] = 2e-9 * size**3 / self.time(lambda a=a: a @ a)[1]
-        a, b = torch.randn(2, size, size, device=self.name)
-        found["copy"] = 2e-6 * a.nbytes / self.time(lambda: b.copy_(a))[1]
-        return found
 
 
 def draw(layer: Layer, batch: int, dtype: torch.dtype, device: str) -> tuple[list[Tensor], Tensor]:
@@ -132,16 +79,6 @@ def errors(layer: Layer, dtype: torch.dtype, device: Device) -> list[dict[str, A
             "torch": torchs, "allowed": allowed, "green": error <= allowed,
         })  # fmt: skip
     return rows
-
-
-def measure(step: Callable[[], tuple[Callable, Callable]], device: Device) -> dict[str, Any]:
-    """Return times and memory of a forward pass, and of it with its backward pass."""
-    forward, both = step()
-    return {
-        "fwd_ms": device.time(forward),
-        "fwd+bwd_ms": device.time(both),
-        "MiB": device.peak(both),
-    }
 
 
 def layer_steps(layer: Layer, leaves: Sequence[Tensor], gy: Tensor) -> tuple[Callable, Callable]:
@@ -229,7 +166,7 @@ def time_generator(dtype: torch.dtype, device: Device) -> list[dict[str, Any]]:
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Return the rows as text, speed-ups of adaconv first."""
     lines = [
-        f"{'case':10} {'dtype':9} {'provider':14} "
+        f"{'case':20} {'dtype':9} {'provider':16} "
         f"{'fwd ms':>9} {'fwd+bwd ms':>11} {'speed-up':>9} MiB"
     ]
     for row in rows:
@@ -239,37 +176,59 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         )  # fmt: skip
         ratio = row["fwd+bwd_ms"][1] / ours["fwd+bwd_ms"][1]
         lines.append(
-            f"{row['case']:10} {row['dtype']:9} {row['provider']:14} {row['fwd_ms'][1]:9.3f} "
+            f"{row['case']:20} {row['dtype']:9} {row['provider']:16} {row['fwd_ms'][1]:9.3f} "
             f"{row['fwd+bwd_ms'][1]:11.3f} {ratio:9.2f} {row['MiB']:.0f}"
         )
     return "\n".join(lines)
 
 
+def check(device: Device, stem: str) -> list[dict[str, Any]]:
+    """Return the errors of one operator."""
+    if stem == "adaptive_conv":
+        pairs = ((dtype, layer) for dtype in DTYPES.values() for layer in device.layers())
+        return [row for dtype, layer in pairs for row in errors(layer, dtype, device)]
+    return gpu_family.errors(stem, device)
+
+
+def timed(device: Device, stem: str, rates: dict[str, float]) -> list[dict[str, Any]]:
+    """Return the times of one operator."""
+    if stem != "adaptive_conv":
+        return gpu_family.times(stem, device, rates)
+    rows = []
+    for dtype in DTYPES.values():
+        for layer in device.layers():
+            rows += time_layer(layer, dtype, device, rates)
+        rows += time_generator(dtype, device)
+    return rows
+
+
 def main() -> int:
     """Check, then time; write the numbers. Return 1 where an error is too large."""
+    stems = ["adaptive_conv", *gpu_family.ENTRIES]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
     parser.add_argument("--out", type=Path, required=True, help="folder of the JSON file")
+    parser.add_argument("--operators", nargs="+", default=stems, choices=stems)
     options = parser.parse_args()
     device = Device(options.device)
 
-    checks = [
-        row for dtype in DTYPES.values() for layer in device.layers()
-        for row in errors(layer, dtype, device)
-    ]  # fmt: skip
-    for row in checks:
-        print("{case} {dtype:9} {of:3} error {error:.1e}, PyTorch's {torch:.1e}".format(**row))
-    green = all(row["green"] for row in checks)
-    print(f"gate: {'green' if green else 'RED'}, {len(checks)} checks", flush=True)
-    rates, rows = {}, []
-    if green:
-        rates = device.rates()
-        print("rates:", {name: round(rate, 1) for name, rate in rates.items()}, flush=True)
-        for dtype in DTYPES.values():
-            for layer in device.layers():
-                rows += time_layer(layer, dtype, device, rates)
-            rows += time_generator(dtype, device)
-        print(table(rows))
+    rates = device.rates()
+    print("rates:", {name: round(rate, 1) for name, rate in rates.items()}, flush=True)
+    checks: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
+    for stem in options.operators:
+        found = check(device, stem)
+        checks += found
+        for row in found:
+            line = "{case:20} {dtype:9} {of:10} error {error:.1e}, PyTorch's {torch:.1e}"
+            verdict = "" if row["green"] else "  RED, allowed {allowed:.1e}".format(**row)
+            print(line.format(**row) + verdict + row.get("why", ""))
+        if all(row["green"] for row in found):
+            some = timed(device, stem, rates)
+            print(table(some), flush=True)
+            rows += some
+    red = sorted({row["case"] for row in checks if not row["green"]})
+    print(f"gate: {'RED: ' + ', '.join(red) if red else 'green'}, {len(checks)} checks", flush=True)
 
     import triton
 
@@ -281,7 +240,7 @@ def main() -> int:
     }  # fmt: skip
     path.write_text(json.dumps(record, indent=1))
     print(f"numbers: {path}")
-    return 0 if green else 1
+    return 1 if red else 0
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -45,6 +46,16 @@ def guard(tensor: Tensor) -> contextlib.AbstractContextManager[Any]:
     return torch.cuda.device(tensor.device) if tensor.is_cuda else contextlib.nullcontext()
 
 
+def written(result: Tensor, write: Callable[[Tensor], None]) -> Tensor:
+    """Let kernels write a result; the interpreter, which cannot round to halves, float32."""
+    if not INTERPRETED or result.dtype == torch.float32:
+        write(result)
+        return result
+    wide = torch.empty_like(result, dtype=torch.float32)
+    write(wide)
+    return result.copy_(wide)
+
+
 _compiled: dict[tuple, Any] = {}
 
 
@@ -69,4 +80,6 @@ def _alike(argument: Any) -> Any:
     """Return what Triton compiles for: of tensors the type and whether they are aligned."""
     if isinstance(argument, Tensor):
         return argument.dtype, argument.data_ptr() % 16 == 0
+    if isinstance(argument, tuple):
+        return tuple(map(_alike, argument))
     return argument

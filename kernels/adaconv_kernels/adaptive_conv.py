@@ -87,22 +87,23 @@ def allocate_gradients(
     return like(x, wanted[0]), like(d, wanted[1]), like(P, wanted[2]), q
 
 
-def _rows(tensor: Tensor) -> Tensor:
+def as_rows(tensor: Tensor) -> Tensor:
     """Return (N, C, H, W) as a matrix (pixels, C), each row contiguous."""
     return tensor.permute(0, 2, 3, 1).reshape(-1, tensor.shape[1]).contiguous()
 
 
-def _picture(rows: Tensor, like: Tensor) -> Tensor:
+def asas_picture(rows: Tensor, like: Tensor) -> Tensor:
     """Return a matrix (pixels, C) as a tensor of the shape of another."""
     n, channels, height, width = like.shape
     return rows.view(n, height, width, channels).permute(0, 3, 1, 2)
 
 
-def _total(parts: Tensor) -> Tensor:
+def total_of(parts: Tensor) -> Tensor:
+    """Return the sum of what several programs made."""
     return parts.sum(0) if len(parts) > 1 else parts[0]
 
 
-class _Call:
+class Call:
     """One call's arguments in the form that the kernels read them."""
 
     def __init__(
@@ -116,15 +117,15 @@ class _Call:
     ):
         stride, padding, dilation, groups, self.slope, upsample = options
         self.scales = None
-        if _products.is_split(x.dtype):
+        if _products.is_split(d.dtype):
             self.scales = _products.scales(d, P, () if gy is None else (gy, x), self.slope)
         self.x = x
         self.d, self.P = (
             _products.factor(matrix, None if self.scales is None else self.scales[i])
-            for i, matrix in enumerate((_rows(d), P.contiguous()))
+            for i, matrix in enumerate((as_rows(d), P.contiguous()))
         )
         self.q = None if q is None else q.flatten(1).t().contiguous()
-        self.gy = d.new_empty(0) if gy is None else _rows(gy)
+        self.gy = d.new_empty(0) if gy is None else as_rows(gy)
         self.groups, self.outputs, self.group_outputs = groups, len(P), len(P) // groups
         self.taps = P.shape[2] * P.shape[3]
         self.columns = P.shape[1] * self.taps
@@ -132,7 +133,7 @@ class _Call:
         self.picture = (*x.shape[2:], *d.shape[2:])
         self.geometry = (P.shape[3], *stride, *padding, *dilation, upsample)
 
-    def part(self, samples: slice) -> "_Call":
+    def part(self, samples: slice) -> "Call":
         """Return the same call for some samples of the batch."""
         part = copy.copy(self)
         area = self.picture[2] * self.picture[3]
@@ -162,11 +163,11 @@ class _Call:
             "num_warps": config.warps, "num_stages": config.stages,
         }  # fmt: skip
 
-    def launch(self, kernel, grid: tuple[int, int, int], *tensors: Tensor, **constants) -> None:
-        """Run a kernel on the arguments that all of them read, and on tensors of its own."""
+    def launch(self, kernel, grid: tuple[int, int, int], *own: Any, **constants: Any) -> None:
+        """Run a kernel on the arguments that all of them read, and on its own."""
         _device.launch(
             kernel, grid, self.x, self.x.stride(), self.d, self.d.stride(0), self.P,
-            self.P.stride(0), self.q, self.scales, *tensors, self.picture, self.pixels,
+            self.P.stride(0), self.q, self.scales, *own, self.picture, self.pixels,
             self.columns, self.features, self.outputs, self.group_outputs, **constants,
         )  # fmt: skip
 
@@ -192,16 +193,24 @@ def forward(
 ) -> tuple[Tensor, Tensor]:
     """Compute y; nothing is kept for the backward pass but the arguments."""
     y, signs = allocate_outputs(x, d, P, groups, save_signs)
-    if y.numel() == 0:
-        return y, signs
-    with _device.guard(x):
-        call = _Call(x, d, P, q, (stride, padding, dilation, groups, negative_slope, upsample))
-        total = _picture(_forward(call), y)
-        y.copy_(total if b is None else total.add_(b))
+    options = (stride, padding, dilation, groups, negative_slope, upsample)
+    convolve(y, x, d, P, q, b, options)
     return y, signs
 
 
-def _forward(call: _Call) -> Tensor:
+def convolve(
+    y: Tensor, x: Tensor, d: Tensor, P: Tensor, q: Tensor | None, b: Tensor | None, options: tuple
+) -> None:
+    """Write y, of any dtype."""
+    if y.numel() == 0:
+        return
+    with _device.guard(x):
+        call = Call(x, d, P, q, options)
+        total = as_picture(_forward(call), y)
+        y.copy_(total if b is None else total.add_(b))
+
+
+def _forward(call: Call) -> Tensor:
     """Return y as a matrix (pixels, O) in float32."""
 
     def run(config: Config) -> Tensor:
@@ -211,7 +220,7 @@ def _forward(call: _Call) -> Tensor:
         splits = call.splits(tiles * output_tiles, cdiv(call.columns, constants["BLOCK_J"]))
         parts = call.x.new_empty((splits, call.pixels, call.outputs), dtype=torch.float32)
         call.launch(kernels.forward_kernel, (tiles, output_tiles, splits), parts, **constants)
-        return _total(parts)
+        return total_of(parts)
 
     return run(call.configure(kernels.forward_kernel, run))
 
@@ -242,7 +251,7 @@ def backward(
         return gradients
     with _device.guard(x):
         options = (stride, padding, dilation, groups, negative_slope, upsample)
-        call = _Call(x, d, P, q, options, gy)
+        call = Call(x, d, P, q, options, gy)
         gx, gd, gP, gq = gradients
         if wanted[0] or wanted[1]:
             a_sample = groups * call.columns * d.shape[2] * d.shape[3] * 4
@@ -262,11 +271,11 @@ def backward(
     return gradients
 
 
-def _inputs(call: _Call, gx: Tensor | None, gd: Tensor | None) -> None:
+def _inputs(call: Call, gx: Tensor | None, gd: Tensor | None) -> None:
     """Write the gradients of x and d of some samples."""
     columns, total = _columns(call)
     if gd is not None:
-        gd.copy_(_picture(total, gd))
+        gd.copy_(as_picture(total, gd))
     if gx is not None:
         total = torch.empty_like(gx, dtype=torch.float32)
         n, channels, h, w = gx.shape
@@ -278,7 +287,7 @@ def _inputs(call: _Call, gx: Tensor | None, gd: Tensor | None) -> None:
         gx.copy_(total)
 
 
-def _columns(call: _Call) -> tuple[Tensor, Tensor]:
+def _columns(call: Call) -> tuple[Tensor, Tensor]:
     """Return gx by output pixel, (taps, pixels), and gd as a matrix (pixels, D)."""
 
     def run(config: Config) -> tuple[Tensor, Tensor]:
@@ -299,12 +308,12 @@ def _columns(call: _Call) -> tuple[Tensor, Tensor]:
             parts, **constants, D_BLOCKS=d_blocks,
             ONE_TILE=call.group_outputs <= constants["BLOCK_O"],
         )  # fmt: skip
-        return columns, _total(parts)
+        return columns, total_of(parts)
 
     return run(call.configure(kernels.inputs_kernel, run))
 
 
-def _weights(call: _Call) -> tuple[Tensor, Tensor]:
+def _weights(call: Call) -> tuple[Tensor, Tensor]:
     """Return the gradients of P and q in float32."""
 
     def run(config: Config) -> tuple[Tensor, Tensor]:
@@ -325,6 +334,6 @@ def _weights(call: _Call) -> tuple[Tensor, Tensor]:
             kernels.weights_kernel, (j_blocks, output_tiles * d_blocks, splits), call.gy, gP, gq,
             **constants, D_BLOCKS=d_blocks,
         )  # fmt: skip
-        return _total(gP), _total(gq).t().contiguous()
+        return total_of(gP), total_of(gq).t().contiguous()
 
     return run(call.configure(kernels.weights_kernel, run))

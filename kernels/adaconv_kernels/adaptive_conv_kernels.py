@@ -49,7 +49,8 @@ PROMISES = {
 
 
 @triton.jit
-def _activate(z, SLOPE: constexpr):
+def activate(z, SLOPE: constexpr):
+    """Return the leaky ReLU of z."""
     if SLOPE == 0:
         w = tl.maximum(z, 0.0, propagate_nan=tl.PropagateNan.ALL)
     else:
@@ -58,20 +59,20 @@ def _activate(z, SLOPE: constexpr):
 
 
 @triton.jit
-def _gate(z, g, SLOPE: constexpr):
+def gate(z, g, SLOPE: constexpr):
     """Multiply g by the derivative of the activation at z."""
     return tl.where(z > 0, g, g * SLOPE)
 
 
 @triton.jit
-def _split(count, parts, part):
+def run_of(count, parts, part):
     """Return the bounds of one of ``parts`` runs that ``count`` is cut into."""
     size = tl.cdiv(count, parts)
     return part * size, tl.minimum(count, (part + 1) * size)
 
 
 @triton.jit
-def _pixels(rows, picture):
+def pixels_of(rows, picture):
     """Return n, oh, ow of output pixels."""
     _, _, OH, OW = picture
     row = rows // OW
@@ -79,7 +80,7 @@ def _pixels(rows, picture):
 
 
 @triton.jit
-def _patches(
+def patches_of(
     x, x_strides, picture, pixel, live, channel, j, J, geometry: constexpr, TAPS: constexpr
 ):
     """Load x under taps j for a tile of pixels, [M, J], as float32; 0 outside the picture."""
@@ -99,7 +100,7 @@ def _patches(
 
 
 @triton.jit
-def _finish(z, q, q_at, q_live, z_scale, HAS_Q: constexpr, SCALED: constexpr):
+def finish(z, q, q_at, q_live, z_scale, HAS_Q: constexpr, SCALED: constexpr):
     """Undo the scales of the factors and add the bias."""
     if SCALED:
         z = z * z_scale
@@ -109,7 +110,7 @@ def _finish(z, q, q_at, q_live, z_scale, HAS_Q: constexpr, SCALED: constexpr):
 
 
 @triton.jit
-def _regress(
+def regress(
     d, d_term, d_rows, d_live, P, P_term, P_rows, P_live, q, q_at, D, z_scale,
     HAS_Q: constexpr, SCALED: constexpr, TERMS: constexpr, BLOCK_D: constexpr,
 ):  # fmt: skip
@@ -120,7 +121,7 @@ def _regress(
         a = load(d, d_term, d_rows[:, None] + k, d_live[:, None] & (k < D), TERMS)
         b = load(P, P_term, P_rows[:, None] + k, P_live[:, None] & (k < D), TERMS)
         z = multiply(a, transposed(b, TERMS), z, TERMS)
-    return _finish(z, q, q_at, P_live, z_scale, HAS_Q, SCALED)
+    return finish(z, q, q_at, P_live, z_scale, HAS_Q, SCALED)
 
 
 @triton.jit
@@ -142,11 +143,11 @@ def forward_kernel(
     o_live = o < group_outputs
     o += group * group_outputs
     jj = columns // BLOCK_O
-    first, last = _split(tl.cdiv(J, BLOCK_J), tl.num_programs(2), tl.program_id(2))
+    first, last = run_of(tl.cdiv(J, BLOCK_J), tl.num_programs(2), tl.program_id(2))
 
     of_d, of_P, _ = read_scales(scales, SCALED)
     z_scale = 1.0 / (of_d * of_P)
-    pixel = _pixels(rows, picture)
+    pixel = pixels_of(rows, picture)
     d_rows = rows.to(tl.int64) * D
     P_rows = o.to(tl.int64) * J * D + jj * D
     k = tl.arange(0, BLOCK_D)
@@ -163,17 +164,17 @@ def forward_kernel(
             )
             z = tl.zeros((BLOCK_M, BLOCK_J * BLOCK_O), tl.float32)
             z = multiply(d_tile, transposed(P_tile, TERMS), z, TERMS)
-            z = _finish(z, q, q_at, P_live, z_scale, HAS_Q, SCALED)
+            z = finish(z, q, q_at, P_live, z_scale, HAS_Q, SCALED)
         else:
-            z = _regress(
+            z = regress(
                 d, d_term, d_rows, live, P + j * D, P_term, P_rows, P_live, q, q_at, D,
                 z_scale, HAS_Q, SCALED, TERMS, BLOCK_D,
             )  # fmt: skip
-        patches = _patches(
+        patches = patches_of(
             x, x_strides, picture, pixel, live, group * (J // TAPS), j + tl.arange(0, BLOCK_J), J,
             geometry, TAPS,
         )  # fmt: skip
-        w = _activate(z, SLOPE).reshape(BLOCK_M, BLOCK_J, BLOCK_O)
+        w = activate(z, SLOPE).reshape(BLOCK_M, BLOCK_J, BLOCK_O)
         total += w * patches[:, :, None]
     o = first_output + tl.arange(0, BLOCK_O)
     to = (tl.program_id(2) * pixels + rows).to(tl.int64) * outputs + group * group_outputs
@@ -199,11 +200,11 @@ def inputs_kernel(
     group = tl.program_id(1)
     D_block = tl.program_id(2) % D_BLOCKS
     split = tl.program_id(2) // D_BLOCKS
-    first, last = _split(tl.cdiv(J, BLOCK_J), tl.num_programs(2) // D_BLOCKS, split)
+    first, last = run_of(tl.cdiv(J, BLOCK_J), tl.num_programs(2) // D_BLOCKS, split)
 
     of_d, of_P, of_u = read_scales(scales, SCALED)
     z_scale = 1.0 / (of_d * of_P)
-    pixel = _pixels(rows, picture)
+    pixel = pixels_of(rows, picture)
     d_rows = rows.to(tl.int64) * D
     gy_rows = rows.to(tl.int64) * outputs + group * group_outputs
     columns = tl.arange(0, BLOCK_J * BLOCK_O)
@@ -220,7 +221,7 @@ def inputs_kernel(
     total = tl.zeros((BLOCK_M, BLOCK_D), tl.float32)
     for step in range(first, last):
         j = step * BLOCK_J + tl.arange(0, BLOCK_J)
-        patches = _patches(
+        patches = patches_of(
             x, x_strides, picture, pixel, live, group * (J // TAPS), j, J, geometry, TAPS
         )
         gx_tile = tl.zeros((BLOCK_M, BLOCK_J), tl.float32)
@@ -239,14 +240,14 @@ def inputs_kernel(
             if ONE_BLOCK:
                 z = tl.zeros((BLOCK_M, BLOCK_J * BLOCK_O), tl.float32)
                 z = multiply(d_tile, transposed(P_tile, TERMS), z, TERMS)
-                z = _finish(z, q, q_at, P_live, z_scale, HAS_Q, SCALED)
+                z = finish(z, q, q_at, P_live, z_scale, HAS_Q, SCALED)
             else:
-                z = _regress(
+                z = regress(
                     d, d_term, d_rows, live, P, P_term, P_rows, P_live, q, q_at, D,
                     z_scale, HAS_Q, SCALED, TERMS, BLOCK_D,
                 )  # fmt: skip
             z = z.reshape(BLOCK_M, BLOCK_J, BLOCK_O)
-            u = _gate(z, gy_tile[:, None, :], SLOPE)
+            u = gate(z, gy_tile[:, None, :], SLOPE)
             gx_tile += tl.sum(u * z, 2)
             scaled = (u * (patches * of_u)[:, :, None]).reshape(BLOCK_M, BLOCK_J * BLOCK_O)
             scaled = terms(scaled, P.dtype.element_ty, TERMS)
@@ -282,7 +283,7 @@ def weights_kernel(
     all_j = j + columns // BLOCK_O
     P_live = (o < group_outputs) & (all_j < J)
     o += group * group_outputs
-    first, last = _split(tl.cdiv(pixels, BLOCK_M), tl.num_programs(2), tl.program_id(2))
+    first, last = run_of(tl.cdiv(pixels, BLOCK_M), tl.num_programs(2), tl.program_id(2))
 
     of_d, of_P, of_u = read_scales(scales, SCALED)
     z_scale = 1.0 / (of_d * of_P)
@@ -307,14 +308,14 @@ def weights_kernel(
         if ONE_BLOCK:
             z = tl.zeros((BLOCK_M, BLOCK_J * BLOCK_O), tl.float32)
             z = multiply(d_tile, transposed(P_tile, TERMS), z, TERMS)
-            z = _finish(z, q, q_at, P_live, z_scale, HAS_Q, SCALED)
+            z = finish(z, q, q_at, P_live, z_scale, HAS_Q, SCALED)
         else:
-            z = _regress(
+            z = regress(
                 d, d_term, d_rows, live, P, P_term, P_rows, P_live, q, q_at, D,
                 z_scale, HAS_Q, SCALED, TERMS, BLOCK_D,
             )  # fmt: skip
-        patches = _patches(
-            x, x_strides, picture, _pixels(rows, picture), live, group * (J // TAPS),
+        patches = patches_of(
+            x, x_strides, picture, pixels_of(rows, picture), live, group * (J // TAPS),
             j + tl.arange(0, BLOCK_J), J, geometry, TAPS,
         )  # fmt: skip
         gy_tile = tl.load(
@@ -322,7 +323,7 @@ def weights_kernel(
             mask=live[:, None] & gy_live, other=0.0,
         ).to(tl.float32)  # fmt: skip
         z = z.reshape(BLOCK_M, BLOCK_J, BLOCK_O)
-        scaled = _gate(z, gy_tile[:, None, :], SLOPE) * (patches * of_u)[:, :, None]
+        scaled = gate(z, gy_tile[:, None, :], SLOPE) * (patches * of_u)[:, :, None]
         by_lane = scaled.reshape(BLOCK_M // 64, 4, 2, 8, BLOCK_J * BLOCK_O)
         total_q += tl.sum(tl.sum(by_lane, 2), 0)
         scaled = terms(scaled.reshape(BLOCK_M, BLOCK_J * BLOCK_O), d.dtype.element_ty, TERMS)

@@ -1,0 +1,70 @@
+"""What is asked of every operator's Triton kernels: on a GPU, or else in Triton's interpreter.
+
+A ``check`` is a function of no arguments that compares the kernels with the reference.
+"""
+
+import importlib.util
+from pathlib import Path
+
+import adaconv_kernels
+import pytest
+import torch
+
+#: For :func:`pytest.mark.parametrize`.
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+
+def some(count):
+    """Return the numbers of the cases to run.
+
+    On a GPU kernels are compiled for each, seconds a case; there a few are enough, since what they
+    compute has been seen in the interpreter.
+    """
+    return range(0, count, 5 if torch.cuda.is_available() else 1)
+
+
+def integers(seed, limit=2):
+    """Return a generator of whole numbers: of few and small ones every sum is exact."""
+    generator = torch.Generator().manual_seed(seed)
+    return lambda *shape: torch.randint(-limit, limit + 1, shape, generator=generator)
+
+
+def on(device, dtype, tensors):
+    """Return the tensors in that place and type; None is passed over."""
+    return [None if t is None else t.detach().to(device, dtype) for t in tensors]
+
+
+def check_equal(found, expected):
+    """Compare results on small integers with those of float64: rounding to the dtype is all."""
+    for got, want in zip(found, expected, strict=True):
+        torch.testing.assert_close(got.cpu(), want.to(got.dtype), rtol=0, atol=0)
+
+
+def check_units(found, expected, units, least=0.0):
+    """Compare norms with those of float64, in units of the last place; ``least`` of any norm."""
+    for got, want in zip(found, expected, strict=True):
+        allowed = units * torch.finfo(got.dtype).eps * max(want.norm(), least)
+        assert (got.cpu() - want).norm() <= allowed
+
+
+def check_noticed(checks):
+    """One of the checks must fail."""
+    for check in checks:
+        try:
+            check()
+        except AssertionError:
+            return
+    pytest.fail("no check noticed the fault")
+
+
+def plant(monkeypatch, folder, launches, old, new):
+    """Change the text of an operator's kernels, for this test."""
+    stem = launches.__name__.removeprefix(f"{adaconv_kernels.__name__}.")
+    source = Path(launches.__file__).with_name(f"{stem}_kernels.py").read_text()
+    assert old in source
+    copy = folder / f"{stem}_fault.py"
+    copy.write_text(source.replace(old, new))
+    spec = importlib.util.spec_from_file_location(copy.stem, copy)
+    faulty = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(faulty)
+    monkeypatch.setattr(launches, "kernels", faulty)
