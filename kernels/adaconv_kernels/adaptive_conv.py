@@ -92,7 +92,7 @@ def as_rows(tensor: Tensor) -> Tensor:
     return tensor.permute(0, 2, 3, 1).reshape(-1, tensor.shape[1]).contiguous()
 
 
-def asas_picture(rows: Tensor, like: Tensor) -> Tensor:
+def as_picture(rows: Tensor, like: Tensor) -> Tensor:
     """Return a matrix (pixels, C) as a tensor of the shape of another."""
     n, channels, height, width = like.shape
     return rows.view(n, height, width, channels).permute(0, 3, 1, 2)
