@@ -32,7 +32,7 @@ class Config(NamedTuple):
 #: How each kernel is cut, by whether factors are split in two, and by D: to 64, to 128, above. In
 #: each place, what was the fastest of a search on an H100, at AdaGAN's layers; behind it what
 #: compiles without spills for every GPU, see :mod:`adaconv_kernels._tuning`.
-CONFIGS = {
+CONFIGS: dict[str, dict[tuple[bool, int | None], tuple[Config, ...]]] = {
     "forward_kernel": {
         (False, 64): (Config(128, 64, 128, 4, 3), Config(128, 64, 128, 8, 2)),
         (False, 128): (Config(128, 64, 128, 4, 3), Config(128, 64, 128, 8, 2)),

@@ -16,8 +16,6 @@ from adaconv_bench import static
 from adaconv_bench.static.code import LANGUAGES, count, inner_loop, parse
 from adaconv_bench.static.targets import TARGETS
 
-import adaconv
-
 SASS = """
 .text.some_kernel:
         /*0000*/                   LDC R1, c[0x0][0x37c] ;
@@ -124,7 +122,7 @@ def test_the_gate_closes(fault, tmp_path, tmp_path_factory):
             "TRITON_INTERPRET": "0",
             "TRITON_CACHE_DIR": str(tmp_path_factory.getbasetemp() / "triton"),
         },
-        cwd=Path(adaconv.__file__).parents[1],
+        cwd=tmp_path,
         capture_output=True,
         text=True,
     )
