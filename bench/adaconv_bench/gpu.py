@@ -170,11 +170,9 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         f"{'fwd ms':>9} {'fwd+bwd ms':>11} {'speed-up':>9} MiB"
     ]
     for row in rows:
-        ours = next(
-            r for r in rows
-            if (r["case"], r["dtype"], r["provider"]) == (row["case"], row["dtype"], "adaconv")
-        )  # fmt: skip
-        ratio = row["fwd+bwd_ms"][1] / ours["fwd+bwd_ms"][1]
+        call = row["case"], row["dtype"], "adaconv"
+        ours = [r for r in rows if (r["case"], r["dtype"], r["provider"]) == call]
+        ratio = row["fwd+bwd_ms"][1] / ours[0]["fwd+bwd_ms"][1] if ours else float("nan")
         lines.append(
             f"{row['case']:20} {row['dtype']:9} {row['provider']:16} {row['fwd_ms'][1]:9.3f} "
             f"{row['fwd+bwd_ms'][1]:11.3f} {ratio:9.2f} {row['MiB']:.0f}"

@@ -17,6 +17,9 @@ from adaconv_kernels.adaptive_conv import Call, as_picture, total_of
 #: Pixels, channels and features of a tile, at most; warps and stages of a program.
 PIXELS, CHANNELS, FEATURES, WARPS, STAGES = 64, 32, 64, 8, 2
 
+#: Stride, padding and dilation of the second stage.
+SINGLE_TAP = (1, 1), (0, 0), (1, 1)
+
 Gradients = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
@@ -76,8 +79,8 @@ def forward(
     y, saved, signs = allocate_outputs(x, d, P2, groups, save)
     u = saved if save else _between(x, d)
     _first_stage(u, x, d, P1, q1, (stride, padding, dilation, negative_slope, upsample))
-    second = _second_stage(groups, negative_slope)
     q2 = None if q2 is None else _single_tap(q2)
+    second = (*SINGLE_TAP, groups, negative_slope, 1)
     adaptive_conv.convolve(y, u, d, _single_tap(P2), q2, b, second)
     return y, saved, signs
 
@@ -116,8 +119,7 @@ def backward(
         _first_stage(u, x, d, P1, q1, first)
     gu, gd2, *of_second = adaptive_conv.backward(
         gy, u, d, _single_tap(P2), None if q2 is None else _single_tap(q2), signs,
-        *_second_stage(groups, negative_slope),
-        wanted=(any(wanted[:4]), wanted[1], *wanted[4:]),
+        *SINGLE_TAP, groups, negative_slope, 1, (any(wanted[:4]), wanted[1], *wanted[4:]),
     )  # fmt: skip
     for gradient, found, want in zip((gP2, gq2), of_second, wanted[4:], strict=True):
         if want:
@@ -136,11 +138,6 @@ def backward(
                 if want:
                     gradient.copy_(found.view(gradient.shape))
     return gradients
-
-
-def _second_stage(groups: int, negative_slope: float) -> tuple:
-    """Return the options of the second stage."""
-    return (1, 1), (0, 0), (1, 1), groups, negative_slope, 1
 
 
 def _first_call(

@@ -28,7 +28,7 @@ def drawn(shape, dtype=torch.float64, seed=0):
 
 
 def gradient_of(o):
-    return torch.sin(torch.arange(o.numel(), dtype=torch.float64)).view(o.shape).to(o.dtype)
+    return torch.sin(torch.arange(o.numel(), dtype=torch.float64)).view(o.shape).to(o)
 
 
 def results(sets, backend, **options):

@@ -10,17 +10,22 @@ import adaconv_kernels
 import pytest
 import torch
 
-#: For :func:`pytest.mark.parametrize`.
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
-def some(count):
-    """Return the numbers of the cases to run.
+def calls(count):
+    """Return pairs of a case's number and a dtype.
 
-    On a GPU kernels are compiled for each, seconds a case; there a few are enough, since what they
-    compute has been seen in the interpreter.
+    All cases in float32, a part of them in the others, which differ in what is loaded and stored:
+    the interpreter takes its time. On a GPU, where kernels are compiled for each case for seconds,
+    a part of them all.
     """
-    return range(0, count, 5 if torch.cuda.is_available() else 1)
+    few = 5 if torch.cuda.is_available() else 1
+    return [
+        pytest.param(index, dtype, id=f"{index}-{dtype}")
+        for dtype, step in zip(DTYPES, (few, 4, 4), strict=True)
+        for index in range(0, count, step)
+    ]
 
 
 def integers(seed, limit=2):
