@@ -1,6 +1,7 @@
 # make demo    see the backends, the speed-up, and a GAN that learns
 # make test    the test suite
 # make lint    style and types
+# make static  compile the GPU kernels, read the machine code: three minutes on 2 cores, no GPU
 # make bench-results    measure everything anew into bench/results: about three quarters of an hour on 2 cores
 # make sanitize    the tests of the native module under sanitizers: about ten minutes
 #
@@ -18,7 +19,7 @@ SOURCES := $(shell find adaconv bench/adaconv_bench csrc kernels -name '*.py' -o
 INSTALLED := $(VENV)/.installed-$(ADACONV_BUILD)
 DEMO := demo
 
-.PHONY: demo test lint sanitize format bench-results clean
+.PHONY: demo test lint static sanitize format bench-results clean
 
 $(INSTALLED): pyproject.toml setup.py CMakeLists.txt constraints.txt $(SOURCES)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -53,6 +54,10 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check
 	$(BIN)/clang-format --dry-run --Werror $(filter %.cpp %.h,$(SOURCES))
 	$(BIN)/mypy
+
+# The table changes with the kernels: `adaconv bench static --csv` writes it anew.
+static: $(INSTALLED)
+	$(BIN)/adaconv bench static --against bench/results/static.csv
 
 # Each result is a table of numbers and a plot that is made from it alone.
 BENCH = $(BIN)/adaconv bench adaptive_conv $(BENCH_ARGS) \

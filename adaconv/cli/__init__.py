@@ -13,6 +13,8 @@ from adaconv.cli._usage import UsageError, usage
 from adaconv.cli.bench import bench
 from adaconv.cli.bench_all import bench_all
 from adaconv.cli.bench_cost import bench_cost
+from adaconv.cli.bench_roofline import bench_roofline
+from adaconv.cli.bench_static import bench_static
 from adaconv.cli.bench_train import bench_train
 from adaconv.cli.info import info
 from adaconv.cli.sample import sample
@@ -28,6 +30,8 @@ DESCRIPTION = """Adaptive convolutions, and GANs built on them.
     adaconv bench all                  measure every operator
     adaconv bench cost                 measure what adaptivity costs
     adaconv bench train                measure training steps
+    adaconv bench roofline             compute what a GPU needs at least
+    adaconv bench static               read the machine code of the GPU kernels, without a GPU
 
 `adaconv COMMAND --help` explains a command; --debug, or ADACONV_DEBUG=1, traces an error.
 
@@ -44,6 +48,8 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "bench all": bench_all,
     "bench cost": bench_cost,
     "bench train": bench_train,
+    "bench roofline": bench_roofline,
+    "bench static": bench_static,
 }
 
 #: Errors that a message explains; any other is a fault of the program and shows where it happened.

@@ -1,7 +1,8 @@
 """What can be benchmarked: operators with their cases and providers, found in a folder.
 
 A module of :mod:`adaconv_bench.operators` is named after its operator's stem and defines
-``PRESETS``, ``PROVIDERS`` and ``YARDSTICK``; adding an operator adds such a file and edits nothing.
+``PRESETS``, ``PROVIDERS`` and ``YARDSTICK``, and ``STATIC`` where it has Triton kernels; adding an
+operator adds such a file and edits nothing.
 """
 
 import contextlib
@@ -177,12 +178,14 @@ class Operator:
         presets: the sets of cases.
         providers: the formulations that adaconv can be compared with.
         yardstick: name of the formulation whose error is the measure of an error.
+        static: cases that together have every configuration of the operator's Triton kernels.
     """
 
     stem: str
     presets: Mapping[str, Preset]
     providers: Mapping[str, Provider]
     yardstick: str
+    static: Sequence[Case] = ()
 
     def provider(self, name: str) -> Provider:
         """Return the formulation or the backend of that name."""
@@ -212,7 +215,8 @@ def operator(stem: str) -> Operator:
     module = importlib.import_module(
         f"{operators.__name__}.{closest(stem, stems(), 'operator to benchmark')}"
     )
-    return Operator(stem, module.PRESETS, module.PROVIDERS, module.YARDSTICK)
+    static = getattr(module, "STATIC", ())
+    return Operator(stem, module.PRESETS, module.PROVIDERS, module.YARDSTICK, static)
 
 
 def stems() -> list[str]:

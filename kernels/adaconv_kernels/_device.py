@@ -31,6 +31,16 @@ def processors(tensor: Tensor) -> int:
     return _processors(tensor.device) if tensor.is_cuda else 1
 
 
+@functools.cache
+def _capability(device: torch.device) -> tuple[int, int]:
+    return torch.cuda.get_device_capability(device)
+
+
+def capability(tensor: Tensor) -> tuple[int, int]:
+    """Return the compute capability of the tensor's GPU."""
+    return _capability(tensor.device)
+
+
 def guard(tensor: Tensor) -> contextlib.AbstractContextManager[Any]:
     """Return a scope whose launches go to the device of the tensor."""
     return torch.cuda.device(tensor.device) if tensor.is_cuda else contextlib.nullcontext()

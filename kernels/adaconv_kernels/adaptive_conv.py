@@ -1,13 +1,13 @@
 """Adaptive convolution on GPUs: allocation and launches of the Triton kernels."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from adaconv_kernels import _device, _products
+from adaconv_kernels import _device, _products, _tuning
 from adaconv_kernels import adaptive_conv_kernels as kernels
 from adaconv_kernels._device import cdiv, power_of_2
 
@@ -29,26 +29,33 @@ class Config(NamedTuple):
     stages: int
 
 
-#: How each kernel is cut, by whether factors are split in two and D is above 64: the fastest
-#: of a search on an H100, at AdaGAN's layers.
-CONFIGS = {
-    "forward": {
-        (False, False): Config(128, 64, 128, 4, 3),
-        (False, True): Config(128, 64, 128, 4, 3),
-        (True, False): Config(128, 64, 128, 4, 3),
-        (True, True): Config(128, 64, 128, 4, 3),
+#: How each kernel is cut, by whether factors are split in two, and by D: to 64, to 128, above. In
+#: each place, what was the fastest of a search on an H100, at AdaGAN's layers; behind it what
+#: compiles without spills for every GPU, see :mod:`adaconv_kernels._tuning`.
+CONFIGS: dict[str, dict[tuple[bool, int | None], tuple[Config, ...]]] = {
+    "forward_kernel": {
+        (False, 64): (Config(128, 64, 128, 4, 3), Config(128, 64, 128, 8, 2)),
+        (False, 128): (Config(128, 64, 128, 4, 3), Config(128, 64, 128, 8, 2)),
+        (False, None): (Config(128, 64, 128, 8, 2), Config(64, 32, 64, 4, 1)),
+        (True, 64): (Config(128, 64, 128, 4, 3), Config(64, 32, 128, 4, 1)),
+        (True, 128): (Config(128, 64, 128, 4, 3), Config(64, 32, 128, 4, 1)),
+        (True, None): (Config(64, 32, 64, 4, 1),),
     },
-    "inputs": {
-        (False, False): Config(64, 64, 128, 4, 3),
-        (False, True): Config(64, 128, 128, 4, 3),
-        (True, False): Config(64, 64, 128, 4, 1),
-        (True, True): Config(128, 64, 128, 8, 3),
+    "inputs_kernel": {
+        (False, 64): (Config(64, 64, 128, 4, 3), Config(64, 32, 128, 4, 1)),
+        (False, 128): (Config(64, 128, 128, 4, 3), Config(64, 32, 128, 4, 1)),
+        (False, None): (Config(64, 64, 128, 8, 1), Config(64, 32, 64, 4, 1)),
+        (True, 64): (Config(64, 64, 128, 4, 1), Config(64, 32, 128, 8, 1)),
+        (True, 128): (Config(128, 64, 128, 8, 3), Config(64, 32, 128, 8, 1)),
+        (True, None): (Config(64, 64, 64, 8, 1), Config(64, 32, 64, 4, 1)),
     },
-    "weights": {
-        (False, False): Config(64, 128, 128, 4, 3),
-        (False, True): Config(64, 64, 128, 4, 3),
-        (True, False): Config(64, 64, 128, 4, 3),
-        (True, True): Config(64, 64, 128, 4, 3),
+    "weights_kernel": {
+        (False, 64): (Config(64, 128, 128, 4, 3), Config(64, 32, 128, 4, 1)),
+        (False, 128): (Config(64, 64, 128, 4, 3), Config(64, 64, 128, 4, 1)),
+        (False, None): (Config(64, 64, 128, 8, 1), Config(64, 32, 64, 4, 1)),
+        (True, 64): (Config(64, 64, 128, 4, 3), Config(64, 32, 128, 8, 1)),
+        (True, 128): (Config(64, 64, 128, 4, 3), Config(64, 32, 128, 4, 1)),
+        (True, None): (Config(64, 64, 64, 8, 3), Config(64, 32, 64, 4, 1)),
     },
 }
 
@@ -135,12 +142,20 @@ class Call:
         part.pixels = part.d.shape[1]
         return part
 
-    def configure(self, kernel: str) -> tuple[Config, dict[str, Any]]:
-        """Return how a kernel is cut, and what it is compiled for."""
-        config = CONFIGS[kernel][self.scales is not None, self.features > 64]
+    def configure(self, kernel: Any, run: Callable[[Config], object]) -> Config:
+        """Return how a kernel is cut; ``run`` runs it with a configuration."""
+        case = (
+            self.scales is not None,
+            next((size for size in (64, 128) if self.features <= size), None),
+        )
+        bucket = self.x.dtype, case, min(power_of_2(self.group_outputs), 128)
+        return _tuning.choose(kernel, bucket, CONFIGS[kernel.__name__][case], run, self.x)
+
+    def constants(self, config: Config) -> dict[str, Any]:
+        """Return what a kernel is compiled for."""
         outputs = min(power_of_2(self.group_outputs), config.columns)
         features = max(16, min(power_of_2(self.features), config.features))
-        return config, {
+        return {
             "geometry": self.geometry, "SLOPE": self.slope, "TAPS": self.taps,
             "HAS_Q": self.q is not None, "SCALED": self.scales is not None, "TERMS": len(self.P),
             "BLOCK_M": config.pixels, "BLOCK_J": config.columns // outputs, "BLOCK_O": outputs,
@@ -191,15 +206,23 @@ def convolve(
         return
     with _device.guard(x):
         call = Call(x, d, P, q, options)
-        config, constants = call.configure("forward")
+        total = as_picture(_forward(call), y)
+        y.copy_(total if b is None else total.add_(b))
+
+
+def _forward(call: Call) -> Tensor:
+    """Return y as a matrix (pixels, O) in float32."""
+
+    def run(config: Config) -> Tensor:
+        constants = call.constants(config)
         tiles = cdiv(call.pixels, config.pixels)
         output_tiles = call.groups * cdiv(call.group_outputs, constants["BLOCK_O"])
-        steps = cdiv(call.columns, constants["BLOCK_J"])
-        splits = call.splits(tiles * output_tiles, steps)
-        parts = x.new_empty((splits, call.pixels, call.outputs), dtype=torch.float32)
+        splits = call.splits(tiles * output_tiles, cdiv(call.columns, constants["BLOCK_J"]))
+        parts = call.x.new_empty((splits, call.pixels, call.outputs), dtype=torch.float32)
         call.launch(kernels.forward_kernel, (tiles, output_tiles, splits), parts, **constants)
-        total = as_picture(total_of(parts), y)
-        y.copy_(total if b is None else total.add_(b))
+        return total_of(parts)
+
+    return run(call.configure(kernels.forward_kernel, run))
 
 
 def backward(
@@ -250,21 +273,9 @@ def backward(
 
 def _inputs(call: Call, gx: Tensor | None, gd: Tensor | None) -> None:
     """Write the gradients of x and d of some samples."""
-    config, constants = call.configure("inputs")
-    tiles = cdiv(call.pixels, config.pixels)
-    d_blocks = cdiv(call.features, constants["BLOCK_D"])
-    steps = cdiv(call.columns, constants["BLOCK_J"])
-    splits = call.splits(tiles * call.groups * d_blocks, steps)
-    columns = call.x.new_empty((call.groups * call.columns, call.pixels), dtype=torch.float32)
-    parts = call.x.new_empty(
-        (splits * call.groups, call.pixels, call.features), dtype=torch.float32
-    )
-    call.launch(
-        kernels.inputs_kernel, (tiles, call.groups, splits * d_blocks), call.gy, columns, parts,
-        **constants, D_BLOCKS=d_blocks, ONE_TILE=call.group_outputs <= constants["BLOCK_O"],
-    )  # fmt: skip
+    columns, total = _columns(call)
     if gd is not None:
-        gd.copy_(as_picture(total_of(parts), gd))
+        gd.copy_(as_picture(total, gd))
     if gx is not None:
         total = torch.empty_like(gx, dtype=torch.float32)
         n, channels, h, w = gx.shape
@@ -276,20 +287,53 @@ def _inputs(call: Call, gx: Tensor | None, gd: Tensor | None) -> None:
         gx.copy_(total)
 
 
+def _columns(call: Call) -> tuple[Tensor, Tensor]:
+    """Return gx by output pixel, (taps, pixels), and gd as a matrix (pixels, D)."""
+
+    def run(config: Config) -> tuple[Tensor, Tensor]:
+        constants = call.constants(config)
+        tiles = cdiv(call.pixels, config.pixels)
+        d_blocks = cdiv(call.features, constants["BLOCK_D"])
+        steps = cdiv(call.columns, constants["BLOCK_J"])
+        splits = call.splits(tiles * call.groups * d_blocks, steps)
+        columns, parts = (
+            call.x.new_empty(shape, dtype=torch.float32)
+            for shape in (
+                (call.groups * call.columns, call.pixels),
+                (splits * call.groups, call.pixels, call.features),
+            )
+        )
+        call.launch(
+            kernels.inputs_kernel, (tiles, call.groups, splits * d_blocks), call.gy, columns,
+            parts, **constants, D_BLOCKS=d_blocks,
+            ONE_TILE=call.group_outputs <= constants["BLOCK_O"],
+        )  # fmt: skip
+        return columns, total_of(parts)
+
+    return run(call.configure(kernels.inputs_kernel, run))
+
+
 def _weights(call: Call) -> tuple[Tensor, Tensor]:
     """Return the gradients of P and q in float32."""
-    config, constants = call.configure("weights")
-    d_blocks = cdiv(call.features, constants["BLOCK_D"])
-    output_tiles = call.groups * cdiv(call.group_outputs, constants["BLOCK_O"])
-    j_blocks = cdiv(call.columns, constants["BLOCK_J"])
-    steps = cdiv(call.pixels, config.pixels)
-    splits = call.splits(j_blocks * output_tiles * d_blocks, steps)
-    gP, gq = (
-        call.x.new_empty((splits, *shape), dtype=torch.float32)
-        for shape in ((call.outputs, call.columns, call.features), (call.columns, call.outputs))
-    )
-    call.launch(
-        kernels.weights_kernel, (j_blocks, output_tiles * d_blocks, splits), call.gy, gP, gq,
-        **constants, D_BLOCKS=d_blocks,
-    )  # fmt: skip
-    return total_of(gP), total_of(gq).t().contiguous()
+
+    def run(config: Config) -> tuple[Tensor, Tensor]:
+        constants = call.constants(config)
+        d_blocks = cdiv(call.features, constants["BLOCK_D"])
+        output_tiles = call.groups * cdiv(call.group_outputs, constants["BLOCK_O"])
+        j_blocks = cdiv(call.columns, constants["BLOCK_J"])
+        steps = cdiv(call.pixels, config.pixels)
+        splits = call.splits(j_blocks * output_tiles * d_blocks, steps)
+        gP, gq = (
+            call.x.new_empty((splits, *shape), dtype=torch.float32)
+            for shape in (
+                (call.outputs, call.columns, call.features),
+                (call.columns, call.outputs),
+            )
+        )
+        call.launch(
+            kernels.weights_kernel, (j_blocks, output_tiles * d_blocks, splits), call.gy, gP, gq,
+            **constants, D_BLOCKS=d_blocks,
+        )  # fmt: skip
+        return total_of(gP), total_of(gq).t().contiguous()
+
+    return run(call.configure(kernels.weights_kernel, run))

@@ -224,7 +224,10 @@ def test_bench_takes_what_is_passed_on():
     assert offered == set(inspect.signature(run).parameters)
 
 
-@pytest.mark.parametrize("command", ["bench", "bench all", "bench cost", "bench train"])
+BENCHES = ["bench", *(f"bench {name}" for name in "all cost train roofline static".split())]
+
+
+@pytest.mark.parametrize("command", BENCHES)
 def test_bench_without_its_package(command, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "adaconv_bench", None)
     assert main(command.split()) == 1
@@ -277,6 +280,13 @@ def test_bench_train_passes_everything_on(monkeypatch):
     options = [f"--{name.replace('_', '-')}={value}" for name, value in expected.items()]
     assert main(["bench", "train", "--model", "adagan-5x5", *options]) == 1
     assert calls == [("adagan-5x5", expected)]
+
+
+@pytest.mark.parametrize("name", ["static", "roofline"])
+def test_bench_commands_take_what_is_passed_on(name):
+    module = pytest.importorskip(f"adaconv_bench.{name}")
+    offered = set(inspect.signature(main.__globals__[f"bench_{name}"]).parameters)
+    assert offered == set(inspect.signature(module.run).parameters)
 
 
 def test_info(capsys, monkeypatch):

@@ -2,13 +2,14 @@
 
 from adaconv_bench.operators.adaptive_conv.cases import Layer, Network
 from adaconv_bench.operators.adaptive_conv.formulas import FORMULAS, Chosen, standing_in
-from adaconv_bench.operators.adaptive_conv.presets import PRESETS
+from adaconv_bench.operators.adaptive_conv.presets import PRESETS, STATIC
 from adaconv_bench.operators.adaptive_conv.providers import PROVIDERS, YARDSTICK
 
 __all__ = [
     "FORMULAS",
     "PRESETS",
     "PROVIDERS",
+    "STATIC",
     "YARDSTICK",
     "Chosen",
     "Layer",

@@ -117,3 +117,6 @@ PRESETS = {
     ),
     "sweep": _sweep(),
 }
+
+#: AdaGAN's layers, and one of several blocks of features and tiles of outputs.
+STATIC = (*TUNED, Layer("blocks", 32, 150, 8, features=256))

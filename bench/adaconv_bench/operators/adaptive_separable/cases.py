@@ -69,3 +69,5 @@ def _separable(preset: Preset) -> Preset:
 
 
 PRESETS = {name: _separable(WHOLE[name]) for name in ("adagan-cifar10", "adagan-stl10", "quick")}
+
+STATIC = PRESETS["adagan-cifar10"].cases

@@ -94,3 +94,6 @@ PRESETS = {
     "filters": Preset("depthwise filters, and filters that channels share", 8, SHARED),
     "quick": Preset("all of them, two pictures at a time", 2, (*ADAGAN, *SHARED)),
 }
+
+#: One filter for each output, for few outputs, for each channel, and shared.
+STATIC = (ADAGAN[0], ADAGAN[3], *SHARED)

@@ -70,3 +70,5 @@ PRESETS = {
     "wide": Preset("the published size for ImageNet", 64, (Minibatch("ImageNet", 300, 50),)),
     "quick": Preset("the published sizes at N = 32", 32, _PUBLISHED),
 }
+
+STATIC = (*_PUBLISHED, *PRESETS["wide"].cases)

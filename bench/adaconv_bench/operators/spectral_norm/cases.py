@@ -104,3 +104,5 @@ PRESETS = {
         "the discriminator of SNGAN", 1, (Discriminator("narrow"), Discriminator("wide"))
     ),
 }
+
+STATIC = PRESETS["sngan"].cases
