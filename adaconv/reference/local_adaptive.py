@@ -1,0 +1,70 @@
+"""Reference of local adaptive convolution, and the geometry of its grid.
+
+Every output pixel belongs to a cell of ``pitch`` x ``pitch`` pixels, and every cell has a grid
+point ``+`` at its centre; the cells at the bottom and at the right may be cut off. With pitch 4::
+
+    . . . . | . . . .      J = 9: the points of the pixel's own cell and of the eight around it,
+    . . . . | . . . .             the same for all pixels of a cell.
+        +   |   a b +
+    . . . . | . . . .      J = 4: of these, the two nearest in each direction, the same for all
+    . . . . | . . . .             pixels between four points. Those of a and b start with the left
+    --------+--------             and the right column here; a pixel on a line of points, with an
+        +   |       +             odd pitch, takes the points below or to the right of it.
+
+A point beyond the grid is the nearest one within: pixels at the border count it more than once.
+Neighbours are numbered row by row.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from adaconv.reference.adaptive_conv import apply, enlarge, regress
+
+#: Numbers of neighbours that a pixel may have → how many of them lie in each direction.
+SIDES = {4: 2, 9: 3}
+
+
+def local_adaptive_conv2d(
+    x: Tensor,
+    d: Tensor,
+    P: Tensor,
+    q: Tensor | None,
+    a: Tensor,
+    b: Tensor | None,
+    pitch: int,
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    dilation: tuple[int, int],
+    groups: int,
+    negative_slope: float,
+    upsample: int,
+) -> Tensor:
+    """Regress weights at the points of a grid, mix them at every pixel, then apply them.
+
+    ``w[n,o,c,t,p] = Σ_j a[n,j,p]·act(Σ_k P[o,c,t,k]·d[n,k,g_j(p)] + q[o,c,t])`` and
+    ``y[n,o,p] = Σ_{c,t} w[n,o,c,t,p]·x[n,c,p+t] + b[n,o,p]``, with x enlarged ``upsample`` times;
+    arguments as in :func:`adaconv.local_adaptive_conv2d`, checked there.
+    """
+    n, neighbours, oh, ow = a.shape
+    weights = regress(d, P, q)
+    weights = F.relu(weights) if negative_slope == 0 else F.leaky_relu(weights, negative_slope)
+    grid = weights.view(n, d.shape[2], d.shape[3], -1)
+    down, across = (nearest(size, pitch, SIDES[neighbours], a) for size in (oh, ow))
+    pairs = [(v, h) for v in down for h in across]
+    mixed = sum(a[:, j, ..., None] * grid[:, v][:, :, h] for j, (v, h) in enumerate(pairs))
+    y = apply(mixed, enlarge(x, upsample), a, P, stride, padding, dilation, groups)
+    return y if b is None else y + b
+
+
+def nearest(size: int, pitch: int, side: int, like: Tensor) -> tuple[Tensor, ...]:
+    """Return, for the ``side`` neighbours in one direction, the grid point of each of the pixels."""
+    shift = pitch - pitch // 2 if side == 2 else 0
+    first = (torch.arange(size, device=like.device) + shift) // pitch - 1
+    last = points(size, pitch) - 1
+    return tuple((first + i).clamp(0, last) for i in range(side))
+
+
+def points(size: int, pitch: int) -> int:
+    """Return how many grid points ``size`` pixels have in one direction."""
+    return -(-size // pitch)
