@@ -62,9 +62,8 @@ def _whole(features: Tensor) -> Tensor:
     return F.pad(features, (0, missing)) if missing else features
 
 
-def _taps_first(tensor: Any) -> Any:
-    """(O, C, kh, kw, ...) → (O, kh, kw, C, ...), contiguous; None stays."""
-    return None if tensor is None else tensor.movedim(1, 3).contiguous()
+def _contiguous(tensor: Any) -> Any:
+    return None if tensor is None else tensor.contiguous()
 
 
 def _edge(x: Tensor, P: Tensor, a: Tensor, stride, padding, dilation, upsample: int) -> Edge:
@@ -121,7 +120,7 @@ def forward(
     kernel = _computed_in(x.dtype)
     x, d, P, q, a, b = to(kernel, x, d, P, q, a, b)
     picture = _picture(x, _edge(x, P, a, stride, padding, dilation, upsample), upsample)
-    d, P, q, a = _whole(_last(d)), _whole(_taps_first(P)), _taps_first(q), _last(a)
+    d, P, q, a = _whole(_last(d)), _whole(_contiguous(P)), _contiguous(q), _last(a)
     sums = picture.new_zeros(*a.shape[:3], P.shape[0])
     if b is not None:
         sums.copy_(b.permute(0, 2, 3, 1))
@@ -153,27 +152,26 @@ def backward(
     gradients = allocate_gradients(x, d, P, a, wanted)
     if gy.numel() == 0:
         return tuple(g.zero_() for g in gradients)
-    kernel = _computed_in(x.dtype)
+    kernel, features = _computed_in(x.dtype), d.shape[1]
     gy, x, d, P, q, a = to(kernel, gy, x, d, P, q, a)
     edge = _edge(x, P, a, stride, padding, dilation, upsample)
     picture = _picture(x, edge, upsample)
-    features = d.shape[1]
-    gy, d, P, q, a = _last(gy), _whole(_last(d)), _whole(_taps_first(P)), _taps_first(q), _last(a)
+    gy, d, P, q, a = _last(gy), _whole(_last(d)), _whole(_contiguous(P)), _contiguous(q), _last(a)
     inputs, weights = wanted[0] or wanted[4], wanted[1] or wanted[2] or wanted[3]
     gx, ga = (torch.zeros_like(t) if inputs else None for t in (picture, a))
     gd, gP = (torch.zeros_like(t) if weights else None for t in (d, P))
-    gq = P.new_zeros(P.shape[:-1]) if weights else None
+    gq = P.new_zeros(P.shape[:4]) if weights else None
     shape = _shape(picture, P, a, pitch, stride, dilation, groups, negative_slope)
     arguments = (gy, picture, d, P, q, a, gx, gd, gP, gq, ga)
     _native("backward", kernel)(shape, *map(address, arguments))
     made = (
-        _of_picture(gx, edge, upsample) if wanted[0] else None,
-        _first(gd)[:, :features] if wanted[1] else None,
-        gP.movedim(3, 1)[..., :features] if wanted[2] else None,
-        gq.movedim(3, 1) if wanted[3] else None,
-        _first(ga) if wanted[4] else None,
+        lambda: _of_picture(gx, edge, upsample),
+        lambda: _first(gd)[:, :features],
+        lambda: gP[..., :features],
+        lambda: gq,
+        lambda: _first(ga),
     )
-    for gradient, found in zip(gradients, made, strict=True):
-        if found is not None:
-            gradient.copy_(found)
+    for gradient, want, found in zip(gradients, wanted, made, strict=True):
+        if want:
+            gradient.copy_(found())
     return gradients

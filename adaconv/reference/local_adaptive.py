@@ -1,18 +1,27 @@
 """Reference of local adaptive convolution, and the geometry of its grid.
 
-Every output pixel belongs to a cell of ``pitch`` x ``pitch`` pixels, and every cell has a grid
-point ``+`` at its centre; the cells at the bottom and at the right may be cut off. With pitch 4::
+Output pixels are cut into cells of ``pitch`` x ``pitch``, from the top left on, and every cell has a
+grid point ``+`` at its centre; cells at the bottom and at the right may be cut off. With pitch 4::
 
-    . . . . | . . . .      J = 9: the points of the pixel's own cell and of the eight around it,
-    . . . . | . . . .             the same for all pixels of a cell.
-        +   |   a b +
-    . . . . | . . . .      J = 4: of these, the two nearest in each direction, the same for all
-    . . . . | . . . .             pixels between four points. Those of a and b start with the left
-    --------+--------             and the right column here; a pixel on a line of points, with an
-        +   |       +             odd pitch, takes the points below or to the right of it.
+    .   .   .   .  |  .   .   .   .
+    .   .   .   .  |  .   .   .   .
+          +        |        +
+    .   .   o   o  |  o   o   .   .
+    .   .   o   o  |  o   o   .   .
+    ---------------+---------------
+    .   .   o   o  |  o   o   .   .
+    .   .   o   o  |  o   o   .   .
+          +        |        +
+    .   .   .   .  |  .   .   .   .
+    .   .   .   .  |  .   .   .   .
 
-A point beyond the grid is the nearest one within: pixels at the border count it more than once.
-Neighbours are numbered row by row.
+- J = 4: the neighbours of a pixel are the two nearest points in each direction, the same for all
+  ``o``. With an odd pitch, a pixel that is as far from the point above as from the one below lies on
+  a point's line; it has that one and the one below, or to the right.
+- J = 9: those of a pixel's own cell and of the eight cells around it, the same for a whole cell.
+
+Neighbours are numbered row by row. One that would lie beyond the grid is the nearest one within, so
+pixels at the border have some points several times.
 """
 
 import torch

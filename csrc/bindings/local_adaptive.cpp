@@ -17,7 +17,7 @@ LocalAdaptiveShape shape_of(const std::array<int64_t, 4>& x, const std::array<in
                             const std::array<int64_t, 4>& a, const std::array<int64_t, 2>& stride,
                             const std::array<int64_t, 2>& dilation, int64_t groups, int64_t pitch,
                             int64_t side, double slope) {
-  return {x[0],      x[1],      x[2],        x[3],        P[0],   P[1],  P[2], P[4], a[1], a[2],
+  return {x[0],      x[1],      x[2],        x[3],        P[0],   P[2],  P[3], P[4], a[1], a[2],
           stride[0], stride[1], dilation[0], dilation[1], groups, pitch, side, slope};
 }
 

@@ -25,6 +25,16 @@ int64_t staggered(int64_t values) {
   return ((values + kLine - 1) / kLine | 1) * kLine;
 }
 
+template <class T>
+ADACONV_INLINE V<T> activated(V<T> w, T slope) {
+  return slope == 0 ? relu<T>(w) : w > V<T>{} ? w : w * broadcast<T>(slope);
+}
+
+// Where P has the weight that W, of which the taps come before the channels, has at a place.
+inline int64_t place_in_P(const LocalAdaptiveShape& s, int64_t output, int64_t row) {
+  return output * s.rows() + row % s.group_in() * s.taps() + row / s.group_in();
+}
+
 // The regression matrix as panels of kWidth weights, [panel][feature][weight], and q behind the last
 // feature.
 template <class T>
@@ -36,27 +46,24 @@ struct Regression {
   int64_t panel_size() const { return (s.features + 1) * kWidth<T>; }
   int64_t row() const { return staggered<T>(count() * kWidth<T>); }  // of W
 
-  // Weights get the order in which number_of(i) tells their place in P.
-  template <class NumberOf>
-  void pack(const T* P, const T* q, NumberOf number_of) const {
+  // Weights get the order in which place_of(i) tells their place in P.
+  template <class PlaceOf>
+  void pack(const T* P, const T* q, PlaceOf place_of) const {
 #pragma omp parallel for if (worth_threads(s))
     for (int64_t panel = 0; panel < count(); ++panel) {
       T* to = panels + panel * panel_size();
-      for (int64_t i = 0; i < kWidth<T>; ++i) {
-        const int64_t weight = panel * kWidth<T> + i;
-        const int64_t number = weight < s.weights() ? number_of(weight) : -1;
-        const T* from = P + number * s.features;
-        for (int64_t k = 0; k < s.features; ++k) {
-          to[k * kWidth<T> + i] = number < 0 ? T(0) : from[k];
-        }
-        to[s.features * kWidth<T> + i] = number < 0 || q == nullptr ? T(0) : q[number];
+      for (int64_t i = 0; i < kWidth<T>; ++i, ++to) {
+        const bool used = panel * kWidth<T> + i < s.weights();
+        const int64_t place = used ? place_of(panel * kWidth<T> + i) : 0;
+        const T* from = P + place * s.features;
+        for (int64_t k = 0; k < s.features; ++k) to[k * kWidth<T>] = used ? from[k] : T(0);
+        to[s.features * kWidth<T>] = used && q != nullptr ? q[place] : T(0);
       }
     }
   }
 
   // W[point][weight] = act(P d + q), with the slope of act below 0.
   void regress(const T* d, int64_t points, double slope, T* W) const {
-    const V<T> slopes = broadcast<T>(static_cast<T>(slope));
 #pragma omp parallel for schedule(dynamic) if (worth_threads(s))
     for (int64_t panel = 0; panel < count(); ++panel) {
       const T *P = panels + panel * panel_size(), *q = P + s.features * kWidth<T>;
@@ -66,8 +73,7 @@ struct Regression {
           [&](int64_t g, int64_t, int64_t, const T* values) {
             T* to = W + g * row() + panel * kWidth<T>;
             ADACONV_UNROLL for (int64_t i = 0; i < kWidth<T>; i += kLanes<T>) {
-              const V<T> w = load(values + i) + load(q + i);
-              store(to + i, slope == 0 ? relu<T>(w) : w > V<T>{} ? w : w * slopes);
+              store(to + i, activated<T>(load(values + i) + load(q + i), static_cast<T>(slope)));
             }
           });
     }
@@ -164,8 +170,8 @@ void forward(const LocalAdaptiveForward<T>& call) {
   regression.panels = arena.take<T>(regression.count() * regression.panel_size());
   T* W = arena.take<T>(size_of_W);
   regression.pack(call.P, call.q, [&](int64_t weight) {  // outputs are lanes
-    const int64_t output = weight / s.rows() / outputs * outputs + weight % outputs;
-    return output * s.rows() + weight / outputs % s.rows();
+    const int64_t group = weight / (outputs * s.rows());
+    return place_in_P(s, group * outputs + weight % outputs, weight / outputs % s.rows());
   });
   const Runs runs(s);
   const Loops patch{{runs.down, runs.across, runs.length},
@@ -218,18 +224,16 @@ struct Backward {
     zero(ga, pixels.count * kLanes<T>);
     for (int64_t group = 0; group < s.groups; ++group, w += weights) {
       if (call.gx != nullptr) {
-        for (int64_t i = 0; i < weights; ++i) active[i] = activated(w[i]);
+        const T slope = static_cast<T>(s.negative_slope);
+        for (int64_t i = 0; i < weights; i += kLanes<T>) {
+          store(active + i, activated<T>(load(w + i), slope));
+        }
         differentiate_inputs(pixels, group, active, ga);
       }
       if (call.gP != nullptr) differentiate_weights(pixels, group, w, gy);
     }
     for (int64_t p = 0; p < pixels.count; ++p) sums[p] = sum<T>(load(ga + p * kLanes<T>));
     if (call.ga != nullptr) pixels.spread(s, row, column, sums, call.ga);
-  }
-
-  T activated(T w) const {
-    if (s.negative_slope == 0) return T(0) > w ? T(0) : w;
-    return w > T(0) ? w : w * static_cast<T>(s.negative_slope);
   }
 
   void differentiate_inputs(const Pixels<T>& pixels, int64_t group, const T* w, T* ga) const {
@@ -240,12 +244,15 @@ struct Backward {
           pixels.count, [&](int64_t p) { return gy + pixels.y[p] * s.out_channels; }, runs.length,
           w + run * runs.length, {{1, 1, s.group_out()}, {0, 0, 1}, {0, 0, s.rows()}},
           [&](int64_t p, int64_t c, int64_t count, const T* values) {
-            add_multiple(call.gx + pixels.x[p] + at + c, pixels.a[p], values, count);
+            T* gx = call.gx + pixels.x[p] + at + c;
             const T* x = call.x + pixels.x[p] + at + c;
+            const V<T> a = broadcast<T>(pixels.a[p]);
             V<T> total = load(ga + p * kLanes<T>);
-            for (int64_t i = 0; i < count; i += kLanes<T>) {
-              total += load_first(x + i, count - i) * load_first(values + i, count - i);
-            }
+            for_each_vector<T>(count, [&](int64_t i, int64_t left) {
+              const V<T> r = load_first(values + i, left);
+              store_first(gx + i, load_first(gx + i, left) + a * r, left);
+              total += load_first(x + i, left) * r;
+            });
             store(ga + p * kLanes<T>, total);
           });
     }
@@ -258,6 +265,7 @@ struct Backward {
       for (int64_t o = 0; o < outputs; ++o) gy[p * outputs + o] = pixels.a[p] * from[o];
     }
     const V<T> slopes = broadcast<T>(static_cast<T>(s.negative_slope));
+    const bool leaky = s.negative_slope != 0;  // else what is not positive counts for nothing
     const int64_t columns = pixels.columns.size();
     const Loops over_pixels{
         {1, pixels.rows.size(), columns},
@@ -269,48 +277,56 @@ struct Backward {
           outputs, [&](int64_t o) { return gy + o; }, runs.length, x, over_pixels,
           [&](int64_t o, int64_t c, int64_t count, const T* values) {
             T* to = w + o * s.rows() + run * runs.length + c;
-            for (int64_t i = 0; i < count; i += kLanes<T>) {
-              const V<T> g = load(values + i);
-              const V<T> below = s.negative_slope == 0 ? V<T>{} : g * slopes;
-              store_first(to + i, load(to + i) > V<T>{} ? g : below, count - i);
-            }
+            for_each_vector<T>(count, [&](int64_t i, int64_t left) {
+              const V<T> g = load(values + i), below = leaky ? g * slopes : V<T>{};
+              store_first(to + i, load(to + i) > V<T>{} ? g : below, left);
+            });
           });
     }
   }
 
-  // Adds what the gradients of the weights of some points add to those of d, P and q.
+  // Adds to gd, gP and gq what comes from the weights of some points.
   void collect(const T* W, int64_t row, int64_t first, int64_t points, const Arenas& arenas) const {
-    constexpr int64_t kChunk = 512;  // weights whose part of P stays in the second cache
     const int64_t parts = min<int64_t>(points, max_threads()), features = s.features;
+    Loops of_output{{1, s.group_in(), s.taps()},
+                    {0, 1, s.group_in()},
+                    {0, s.taps() * features, features}};
+    if (s.taps() == 1) of_output = {{1, 1, s.rows()}, {0, 0, 1}, {0, 0, features}};
 #pragma omp parallel for if (worth_threads(s))
     for (int64_t part = 0; part < parts; ++part) {
       const int64_t begin = points * part / parts, end = points * (part + 1) / parts;
-      for (int64_t weight = 0; weight < s.weights(); weight += kChunk) {
+      for (int64_t o = 0; o < s.out_channels; ++o) {
         multiply<T>(
-            end - begin, [&](int64_t g) { return W + (begin + g) * row + weight; }, features,
-            call.P + weight * features,
-            {{1, 1, min(kChunk, s.weights() - weight)}, {0, 0, 1}, {0, 0, features}},
+            end - begin, [&](int64_t g) { return W + (begin + g) * row + o * s.rows(); }, features,
+            call.P + o * s.rows() * features, of_output,
             [&](int64_t g, int64_t k, int64_t count, const T* values) {
               add_multiple(call.gd + (first + begin + g) * features + k, T(1), values, count);
             });
       }
     }
-    const int64_t panels = (s.weights() + kWidth<T> - 1) / kWidth<T>;
 #pragma omp parallel for schedule(dynamic) if (worth_threads(s))
-    for (int64_t panel = 0; panel < panels; ++panel) {
-      const int64_t weight = panel * kWidth<T>, some = min<int64_t>(kWidth<T>, s.weights() - weight);
-      T* packed = arenas.mine().template take<T>(points * kWidth<T>);
-      for (int64_t g = 0; g < points; ++g) {
-        for (int64_t i = 0; i < some; ++i) {
-          packed[g * kWidth<T> + i] = W[g * row + weight + i];
-          call.gq[weight + i] += W[g * row + weight + i];
+    for (int64_t weight = 0; weight < s.weights(); weight += kWidth<T>) {
+      Arena arena = arenas.mine();
+      T *packed = arena.take<T>(points * kWidth<T>), *sums = arena.take<T>(kWidth<T>);
+      ADACONV_UNROLL for (int64_t i = 0; i < kWidth<T>; i += kLanes<T>) {
+        V<T> total = {};
+        for (int64_t g = 0; g < points; ++g) {
+          const V<T> w = load(W + g * row + weight + i);
+          store(packed + g * kWidth<T> + i, w);
+          total += w;
         }
+        store(sums + i, total);
       }
+      const auto place = [&](int64_t i) {
+        return place_in_P(s, (weight + i) / s.rows(), (weight + i) % s.rows());
+      };
+      const int64_t some = min<int64_t>(kWidth<T>, s.weights() - weight);
+      for (int64_t i = 0; i < some; ++i) call.gq[place(i)] += sums[i];
       multiply<T>(
           some, [&](int64_t i) { return packed + i; }, features, call.d + first * features,
           {{1, 1, points}, {0, 0, kWidth<T>}, {0, 0, features}},
           [&](int64_t i, int64_t k, int64_t count, const T* values) {
-            add_multiple(call.gP + (weight + i) * features + k, T(1), values, count);
+            add_multiple(call.gP + place(i) * features + k, T(1), values, count);
           });
     }
   }
@@ -326,12 +342,14 @@ void backward(const LocalAdaptiveBackward<T>& call) {
                           2 * kAlignment,
                       1);
   const size_t point_bytes = Backward<T>::point_bytes(s);
-  const size_t panel_bytes = points * kWidth<T> * sizeof(T) + kAlignment;
+  const size_t panel_bytes = (points + 1) * kWidth<T> * sizeof(T) + 2 * kAlignment;
   const Arenas arenas(point_bytes < panel_bytes ? panel_bytes : point_bytes);
   Arena arena = shared.first();
   regression.panels = arena.take<T>(regression.count() * regression.panel_size());
   T* W = arena.take<T>(size_of_W);
-  regression.pack(call.P, call.q, [](int64_t weight) { return weight; });
+  regression.pack(call.P, call.q, [&](int64_t weight) {
+    return place_in_P(s, weight / s.rows(), weight % s.rows());
+  });
   const Backward<T> pass{call};
 
   for (int64_t first = 0; first < s.batch * s.grid_h(); first += band_rows(s)) {

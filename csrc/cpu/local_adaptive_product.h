@@ -97,13 +97,21 @@ ADACONV_INLINE void store_first(T* to, V<T> v, int64_t count) {
   for (int64_t i = 0; i < count; ++i) to[i] = lanes[i];
 }
 
+// Calls use(i, left) for the vectors from number i on, of which `left` numbers are meant.
+template <class T, class Use>
+ADACONV_INLINE void for_each_vector(int64_t count, Use use) {
+  int64_t i = 0;
+  for (; i + kLanes<T> <= count; i += kLanes<T>) use(i, int64_t{kLanes<T>});
+  if (i < count) use(i, count - i);
+}
+
 // to[i] += factor values[i], whole vectors of values being in memory.
 template <class T>
 ADACONV_INLINE void add_multiple(T* to, T factor, const T* values, int64_t count) {
-  for (int64_t i = 0; i < count; i += kLanes<T>) {
-    store_first(to + i, load_first(to + i, count - i) + broadcast<T>(factor) * load(values + i),
-                count - i);
-  }
+  const V<T> factors = broadcast<T>(factor);
+  for_each_vector<T>(count, [&](int64_t i, int64_t left) {
+    store_first(to + i, load_first(to + i, left) + factors * load(values + i), left);
+  });
 }
 
 }  // namespace adaconv::ADACONV_VARIANT::local

@@ -1,9 +1,9 @@
 // Local adaptive convolution: what a call consists of, shared by every native implementation.
 //
-//   w[g,n,o,t,c] = act(sum_k P[o,t,c,k] d[n,g,k] + q[o,t,c])   at the points g of a grid
+//   w[g,n,o,t,c] = act(sum_k P[o,c,t,k] d[n,g,k] + q[o,c,t])   at the points g of a grid
 //   y[n,p,o]    += sum_j a[n,p,j] sum_{t,c} w[g_j(p),n,o,t,c] x[n,p+t,c]
 //
-// All tensors are contiguous, with the channels last. See adaconv/reference/local_adaptive.py for
+// P, q and their gradients are contiguous, and so are all others, with the channels last. See adaconv/reference/local_adaptive.py for
 // the grid.
 #pragma once
 
@@ -20,7 +20,8 @@ struct LocalAdaptiveShape {
 
   int64_t group_in() const { return in_channels / groups; }
   int64_t group_out() const { return out_channels / groups; }
-  int64_t rows() const { return kernel_h * kernel_w * group_in(); }  // weights per output value
+  int64_t taps() const { return kernel_h * kernel_w; }
+  int64_t rows() const { return taps() * group_in(); }       // weights per output value
   int64_t weights() const { return out_channels * rows(); }          // of a grid point
   int64_t grid_h() const { return (out_height + pitch - 1) / pitch; }
   int64_t grid_w() const { return (out_width + pitch - 1) / pitch; }
