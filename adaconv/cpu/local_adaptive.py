@@ -151,27 +151,28 @@ def backward(
     """
     gradients = allocate_gradients(x, d, P, a, wanted)
     if gy.numel() == 0:
-        return tuple(g.zero_() for g in gradients)
+        for gradient in gradients:
+            gradient.zero_()
+        return gradients
     kernel, features = _computed_in(x.dtype), d.shape[1]
     gy, x, d, P, q, a = to(kernel, gy, x, d, P, q, a)
     edge = _edge(x, P, a, stride, padding, dilation, upsample)
     picture = _picture(x, edge, upsample)
     gy, d, P, q, a = _last(gy), _whole(_last(d)), _whole(_contiguous(P)), _contiguous(q), _last(a)
     inputs, weights = wanted[0] or wanted[4], wanted[1] or wanted[2] or wanted[3]
-    gx, ga = (torch.zeros_like(t) if inputs else None for t in (picture, a))
-    gd, gP = (torch.zeros_like(t) if weights else None for t in (d, P))
-    gq = P.new_zeros(P.shape[:4]) if weights else None
+    gx, ga, gd, gP = map(torch.zeros_like, (picture, a, d, P))
+    gq = P.new_zeros(P.shape[:4])
     shape = _shape(picture, P, a, pitch, stride, dilation, groups, negative_slope)
-    arguments = (gy, picture, d, P, q, a, gx, gd, gP, gq, ga)
-    _native("backward", kernel)(shape, *map(address, arguments))
-    made = (
-        lambda: _of_picture(gx, edge, upsample),
-        lambda: _first(gd)[:, :features],
-        lambda: gP[..., :features],
-        lambda: gq,
-        lambda: _first(ga),
-    )
-    for gradient, want, found in zip(gradients, wanted, made, strict=True):
+    made = zip((gx, gd, gP, gq, ga), (inputs, weights, weights, weights, inputs), strict=True)
+    _native("backward", kernel)(
+        shape, *map(address, (gy, picture, d, P, q, a)),
+        *(address(gradient) if make else None for gradient, make in made),
+    )  # fmt: skip
+    found = (
+        _of_picture(gx, edge, upsample), _first(gd)[:, :features], gP[..., :features], gq,
+        _first(ga),
+    )  # fmt: skip
+    for gradient, want, value in zip(gradients, wanted, found, strict=True):
         if want:
-            gradient.copy_(found())
+            gradient.copy_(value)
     return gradients

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from adaconv.nn._adaptive_block import AdaptiveBlock
-from adaconv.nn._names import unknown
 from adaconv.ops import _checks, local_adaptive_conv2d
 from adaconv.ops.local_adaptive import STEM
 from adaconv.reference.local_adaptive import SIDES, points
@@ -124,13 +123,11 @@ class LocalAdaConvBlock(AdaptiveBlock):
         grid = points(output_size[0], self.pitch), points(output_size[1], self.pitch)
         return self._seen_by(window, x, grid, upsample)
 
-    def _convolve(
-        self, x: Tensor, d: Tensor, b: Tensor, *, upsample: int, memory: str, **options: Any
-    ) -> Tensor:
-        return local_adaptive_conv2d(
-            x, d, self.pointwise_weight, self.pointwise_bias,
-            self._interpolation(x, upsample), b, self.pitch, upsample=upsample, **options,
-        )  # fmt: skip
+    def _convolve(self, x: Tensor, d: Tensor, b: Tensor, **options: Any) -> Tensor:
+        del options["memory"]  # nothing is kept in any case
+        a = self._interpolation(x, options["upsample"])
+        P, q = self.pointwise_weight, self.pointwise_bias
+        return local_adaptive_conv2d(x, d, P, q, a, b, self.pitch, **options)
 
     def _interpolation(self, x: Tensor, upsample: int) -> Tensor:
         """Return the interpolation filters, (N, J, OH, OW)."""

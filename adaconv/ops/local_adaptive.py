@@ -143,7 +143,7 @@ def _check_shapes(
     padded = [x.shape[2 + i] * upsample + pads[0][i] + pads[1][i] for i in range(2)]
     oh, ow = _checks.output_size(padded, (kh, kw), stride, dilation)
     grid = reference.points(oh, pitch), reference.points(ow, pitch)
-    _checks.shape("d", d, (n, features, *grid), f"batch, P's features, grid of pitch {pitch}")
+    _checks.shape("d", d, (n, features, *grid), "batch, P's features, points of the grid")
     _checks.shape("q", q, (out_channels, group_channels, kh, kw), "P's without the features")
     _checks.shape("a", a, (n, a.shape[1], oh, ow), "batch, neighbours, output size")
     _checks.shape("b", b, (n, out_channels, oh, ow), "batch, output channels, output size")

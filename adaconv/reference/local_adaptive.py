@@ -1,7 +1,7 @@
 """Reference of local adaptive convolution, and the geometry of its grid.
 
-Output pixels are cut into cells of ``pitch`` x ``pitch``, from the top left on, and every cell has a
-grid point ``+`` at its centre; cells at the bottom and at the right may be cut off. With pitch 4::
+Output pixels are cut into cells of ``pitch`` x ``pitch``, from the top left on, and every cell has
+a grid point ``+`` at its centre; cells at the bottom and the right may be cut off. With pitch 4::
 
     .   .   .   .  |  .   .   .   .
     .   .   .   .  |  .   .   .   .
@@ -16,8 +16,8 @@ grid point ``+`` at its centre; cells at the bottom and at the right may be cut 
     .   .   .   .  |  .   .   .   .
 
 - J = 4: the neighbours of a pixel are the two nearest points in each direction, the same for all
-  ``o``. With an odd pitch, a pixel that is as far from the point above as from the one below lies on
-  a point's line; it has that one and the one below, or to the right.
+  ``o``. With an odd pitch, a pixel that lies on a line of points has that line and the next one
+  below, or to the right.
 - J = 9: those of a pixel's own cell and of the eight cells around it, the same for a whole cell.
 
 Neighbours are numbered row by row. One that would lie beyond the grid is the nearest one within, so
@@ -58,16 +58,17 @@ def local_adaptive_conv2d(
     n, neighbours, oh, ow = a.shape
     weights = regress(d, P, q)
     weights = F.relu(weights) if negative_slope == 0 else F.leaky_relu(weights, negative_slope)
-    grid = weights.view(n, d.shape[2], d.shape[3], -1)
-    down, across = (nearest(size, pitch, SIDES[neighbours], a) for size in (oh, ow))
+    grid = weights.view(n, *d.shape[2:], weights.shape[1])
+    down, across = (nearest(size, pitch, SIDES[int(neighbours)], a) for size in (oh, ow))
     pairs = [(v, h) for v in down for h in across]
-    mixed = sum(a[:, j, ..., None] * grid[:, v][:, :, h] for j, (v, h) in enumerate(pairs))
+    terms = [a[:, j, ..., None] * grid[:, v][:, :, h] for j, (v, h) in enumerate(pairs)]
+    mixed = torch.stack(terms).sum(0)
     y = apply(mixed, enlarge(x, upsample), a, P, stride, padding, dilation, groups)
     return y if b is None else y + b
 
 
 def nearest(size: int, pitch: int, side: int, like: Tensor) -> tuple[Tensor, ...]:
-    """Return, for the ``side`` neighbours in one direction, the grid point of each of the pixels."""
+    """Return, for each of the ``side`` neighbours in one direction, the pixels' grid points."""
     shift = pitch - pitch // 2 if side == 2 else 0
     first = (torch.arange(size, device=like.device) + shift) // pitch - 1
     last = points(size, pitch) - 1

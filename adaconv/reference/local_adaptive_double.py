@@ -34,7 +34,10 @@ def double_backward(
         The gradients in gy, x, d, P, q and a; None where not needed or zero.
     """
     gy, P = given[0], given[3]
-    assert gy is not None and P is not None
+    # An argument that is not there has no gradient.
+    u = [v if t is not None else None for t, v in zip(given[1:], cotangents, strict=True)]
+    if gy is None or P is None or all(v is None for v in u):
+        return [None] * len(given)
     again = torch.is_grad_enabled()
     wide = torch.promote_types(gy.dtype, torch.float32)
     options = (pitch, stride, padding, dilation, 1, negative_slope, upsample)
@@ -43,11 +46,13 @@ def double_backward(
     def product(chunk: Sequence[Tensor | None], u: Sequence[Tensor | None]) -> Tensor:
         gy, *arguments = chunk
         inner = (gy * local_adaptive_conv2d(*arguments, None, *options)).sum()  # type: ignore
-        pairs = [(t, v) for t, v in zip(arguments, u, strict=True) if v is not None]
+        pairs = [
+            (t, v) for t, v in zip(arguments, u, strict=True) if t is not None and v is not None
+        ]
         found = torch.autograd.grad(inner, [t for t, _ in pairs], create_graph=True)
         return torch.stack([(g * v).sum() for g, (_, v) in zip(found, pairs, strict=True)]).sum()
 
-    u = [None if t is None else t.to(wide) for t in cotangents]
+    u = [None if v is None else v.to(wide) for v in u]
     with torch.enable_grad():
         if again:
             # New names for the same tensors: L's gradient in x must not flow on through gy(x).

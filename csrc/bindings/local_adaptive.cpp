@@ -17,8 +17,8 @@ LocalAdaptiveShape shape_of(const std::array<int64_t, 4>& x, const std::array<in
                             const std::array<int64_t, 4>& a, const std::array<int64_t, 2>& stride,
                             const std::array<int64_t, 2>& dilation, int64_t groups, int64_t pitch,
                             int64_t side, double slope) {
-  return {x[0],      x[1],      x[2],        x[3],        P[0],   P[2],  P[3], P[4], a[1], a[2],
-          stride[0], stride[1], dilation[0], dilation[1], groups, pitch, side, slope};
+  return {x[0], x[1],      x[2],      x[3],        P[0],        P[2],   P[3],  P[4], a[1],
+          a[2], stride[0], stride[1], dilation[0], dilation[1], groups, pitch, side, slope};
 }
 
 template <class T>
@@ -32,10 +32,10 @@ void forward(const LocalAdaptiveShape& shape, Address x, Address d, Address P, A
 template <class T>
 void backward(const LocalAdaptiveShape& shape, Address gy, Address x, Address d, Address P,
               Address q, Address a, Address gx, Address gd, Address gP, Address gq, Address ga) {
-  local_adaptive().get<T>().backward(
-      {shape, pointer<const T>(gy), pointer<const T>(x), pointer<const T>(d), pointer<const T>(P),
-       pointer<const T>(q), pointer<const T>(a), pointer<T>(gx), pointer<T>(gd), pointer<T>(gP),
-       pointer<T>(gq), pointer<T>(ga)});
+  local_adaptive().get<T>().backward({shape, pointer<const T>(gy), pointer<const T>(x),
+                                      pointer<const T>(d), pointer<const T>(P), pointer<const T>(q),
+                                      pointer<const T>(a), pointer<T>(gx), pointer<T>(gd),
+                                      pointer<T>(gP), pointer<T>(gq), pointer<T>(ga)});
 }
 
 template <class T>

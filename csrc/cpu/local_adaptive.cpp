@@ -1,4 +1,5 @@
-// The kernels of local adaptive convolution for one instruction set; compiled once for each variant.
+// The kernels of local adaptive convolution for one instruction set; compiled once for each
+// variant.
 //
 // The weights W of some rows of the grid are regressed into scratch memory, where the backward pass
 // replaces them by their gradients. With X the patches of the pixels that have a point g as a
@@ -35,8 +36,8 @@ inline int64_t place_in_P(const LocalAdaptiveShape& s, int64_t output, int64_t r
   return output * s.rows() + row % s.group_in() * s.taps() + row / s.group_in();
 }
 
-// The regression matrix as panels of kWidth weights, [panel][feature][weight], and q behind the last
-// feature.
+// The regression matrix as panels of kWidth weights, [panel][feature][weight], and q behind the
+// last feature.
 template <class T>
 struct Regression {
   const LocalAdaptiveShape& s;
@@ -68,11 +69,12 @@ struct Regression {
     for (int64_t panel = 0; panel < count(); ++panel) {
       const T *P = panels + panel * panel_size(), *q = P + s.features * kWidth<T>;
       multiply<T>(
-          points, [&](int64_t g) { return d + g * s.features; }, kWidth<T>, P,
+          points, [&](int64_t g) {
+        return d + g * s.features; }, kWidth<T>, P,
           {{1, 1, s.features}, {0, 0, 1}, {0, 0, kWidth<T>}},
           [&](int64_t g, int64_t, int64_t, const T* values) {
-            T* to = W + g * row() + panel * kWidth<T>;
-            ADACONV_UNROLL for (int64_t i = 0; i < kWidth<T>; i += kLanes<T>) {
+        T* to = W + g * row() + panel * kWidth<T>;
+    ADACONV_UNROLL for (int64_t i = 0; i < kWidth<T>; i += kLanes<T>) {
               store(to + i, activated<T>(load(values + i) + load(q + i), static_cast<T>(slope)));
             }
           });

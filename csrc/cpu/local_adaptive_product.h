@@ -1,6 +1,6 @@
-// The one product that local adaptive convolution consists of, C[i][j] = sum_k A[i][k] B[k][j], with
-// j in lanes. Its operands lie anywhere in memory: rows of A have addresses of their own, and k runs
-// through three loops.
+// The one product that local adaptive convolution consists of, C[i][j] = sum_k A[i][k] B[k][j],
+// with j in lanes. Its operands lie anywhere in memory: rows of A have addresses of their own, and
+// k runs through three loops.
 #pragma once
 
 #include <utility>
@@ -27,7 +27,7 @@ void multiply_block(const T* const* A, const T* B, const Loops& loops, T* C) {
   for (int64_t u = 0; u < loops.count[0]; ++u) {
     for (int64_t v = 0; v < loops.count[1]; ++v) {
       const T *a[kSomeRows], *b = B + u * loops.B[0] + v * loops.B[1];
-      ADACONV_UNROLL for (int i = 0; i < kSomeRows; ++i) {
+  ADACONV_UNROLL for (int i = 0; i < kSomeRows; ++i) {
         a[i] = A[i] + u * loops.A[0] + v * loops.A[1];
       }
       const int64_t step = loops.A[2], end = loops.count[2] * step;

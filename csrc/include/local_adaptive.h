@@ -3,8 +3,8 @@
 //   w[g,n,o,t,c] = act(sum_k P[o,c,t,k] d[n,g,k] + q[o,c,t])   at the points g of a grid
 //   y[n,p,o]    += sum_j a[n,p,j] sum_{t,c} w[g_j(p),n,o,t,c] x[n,p+t,c]
 //
-// P, q and their gradients are contiguous, and so are all others, with the channels last. See adaconv/reference/local_adaptive.py for
-// the grid.
+// P, q and their gradients are contiguous, and so are all others, with the channels last. See
+// adaconv/reference/local_adaptive.py for the grid.
 #pragma once
 
 #include "tensor.h"
@@ -22,7 +22,7 @@ struct LocalAdaptiveShape {
   int64_t group_out() const { return out_channels / groups; }
   int64_t taps() const { return kernel_h * kernel_w; }
   int64_t rows() const { return taps() * group_in(); }       // weights per output value
-  int64_t weights() const { return out_channels * rows(); }          // of a grid point
+  int64_t weights() const { return out_channels * rows(); }  // of a grid point
   int64_t grid_h() const { return (out_height + pitch - 1) / pitch; }
   int64_t grid_w() const { return (out_width + pitch - 1) / pitch; }
 };

@@ -24,7 +24,7 @@ VALUE = [
     ({"x": torch.zeros(2, 3, 6, 9)}, r"P's input channels times groups, 4 \* 1, channels, got 3"),
     (
         {"d": torch.zeros(2, 5, 4, 7)},
-        r"d must have shape \(2, 5, 1, 2\) \(.*grid of pitch 4\), got \(2, 5, 4, 7\)",
+        r"d must have shape \(2, 5, 1, 2\) \(.*points of the grid\), got \(2, 5, 4, 7\)",
     ),
     ({"pitch": 2}, r"d must have shape \(2, 5, 2, 4\) .* got \(2, 5, 1, 2\)"),
     ({"pitch": 0}, r"pitch must be an integer of at least 1, got 0"),

@@ -47,7 +47,7 @@ def mixed(x, d, P, q, a, pitch):
 
 
 def cells(x, d, P, q, a, pitch):
-    """Multiply the patches of the pixels that share their neighbours by each neighbour's weights."""
+    """Multiply patches of pixels that share their neighbours by each neighbour's weights."""
     n, c, h, w = x.shape
     side = reference.SIDES[a.shape[1]]
     grid = _regressed(d, P, q)
