@@ -24,6 +24,8 @@ Neighbours are numbered row by row. One that would lie beyond the grid is the ne
 pixels at the border have some points several times.
 """
 
+import functools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -61,8 +63,8 @@ def local_adaptive_conv2d(
     grid = weights.view(n, *d.shape[2:], weights.shape[1])
     down, across = (nearest(size, pitch, SIDES[int(neighbours)], a) for size in (oh, ow))
     pairs = [(v, h) for v in down for h in across]
-    terms = [a[:, j, ..., None] * grid[:, v][:, :, h] for j, (v, h) in enumerate(pairs)]
-    mixed = torch.stack(terms).sum(0)
+    terms = (a[:, j, ..., None] * grid[:, v][:, :, h] for j, (v, h) in enumerate(pairs))
+    mixed = functools.reduce(torch.add, terms)
     y = apply(mixed, enlarge(x, upsample), a, P, stride, padding, dilation, groups)
     return y if b is None else y + b
 
