@@ -1,9 +1,10 @@
 // The kernels of local adaptive convolution for one instruction set; compiled once for each
 // variant.
 //
-// The weights W of some rows of the grid are regressed into scratch memory, where the backward pass
-// replaces them by their gradients. With X the patches of the pixels that have a point g as a
-// neighbour, and a those pixels' filter values for g, the products are
+// The weights W of some rows of the grid, for a part of each patch, are regressed into scratch
+// memory, where the backward pass replaces them by their gradients. With X the patches of the
+// pixels that have a point g as a neighbour, and a those pixels' filter values for g, the products
+// are
 //
 //   W = P d       regression                     Z = X W_g       y += a Z
 //   R = gy W_g    ga = sum X R,  gx += a R       gW_g = (a gy) X
@@ -31,31 +32,38 @@ ADACONV_INLINE V<T> activated(V<T> w, T slope) {
   return slope == 0 ? relu<T>(w) : w > V<T>{} ? w : w * broadcast<T>(slope);
 }
 
-// Where P has the weight that W, of which the taps come before the channels, has at a place.
-inline int64_t place_in_P(const LocalAdaptiveShape& s, int64_t output, int64_t row) {
-  return output * s.rows() + row % s.group_in() * s.taps() + row / s.group_in();
-}
-
-// The regression matrix as panels of kWidth weights, [panel][feature][weight], and q behind the
-// last feature.
+// The regression matrix of each run as panels of kWidth weights, [run][panel][feature][weight], and
+// q behind the last feature; and W, the weights of some points for one run.
 template <class T>
 struct Regression {
   const LocalAdaptiveShape& s;
-  T* panels;
+  Runs runs{s};
+  int64_t points;
+  T *panels = nullptr, *W = nullptr;
 
-  int64_t count() const { return (s.weights() + kWidth<T> - 1) / kWidth<T>; }
+  int64_t weights() const { return s.out_channels * runs.length; }  // of a point for a run
+  int64_t count() const { return (weights() + kWidth<T> - 1) / kWidth<T>; }
   int64_t panel_size() const { return (s.features + 1) * kWidth<T>; }
   int64_t row() const { return staggered<T>(count() * kWidth<T>); }  // of W
 
-  // Weights get the order in which place_of(i) tells their place in P.
+  int64_t panels_size() const { return runs.count * count() * panel_size(); }
+  int64_t W_size() const { return points * row() + kWidth<T>; }
+  size_t bytes() const { return (panels_size() + W_size()) * sizeof(T) + 2 * kAlignment; }
+  void take(Arena arena) {
+    panels = arena.take<T>(panels_size());
+    W = arena.take<T>(W_size());
+  }
+
+  // Weights get the order in which place_of(run, i) tells their place in P.
   template <class PlaceOf>
   void pack(const T* P, const T* q, PlaceOf place_of) const {
 #pragma omp parallel for if (worth_threads(s))
-    for (int64_t panel = 0; panel < count(); ++panel) {
+    for (int64_t panel = 0; panel < runs.count * count(); ++panel) {
       T* to = panels + panel * panel_size();
       for (int64_t i = 0; i < kWidth<T>; ++i, ++to) {
-        const bool used = panel * kWidth<T> + i < s.weights();
-        const int64_t place = used ? place_of(panel * kWidth<T> + i) : 0;
+        const int64_t weight = panel % count() * kWidth<T> + i;
+        const bool used = weight < weights();
+        const int64_t place = used ? place_of(panel / count(), weight) : 0;
         const T* from = P + place * s.features;
         for (int64_t k = 0; k < s.features; ++k) to[k * kWidth<T>] = used ? from[k] : T(0);
         to[s.features * kWidth<T>] = used && q != nullptr ? q[place] : T(0);
@@ -64,12 +72,13 @@ struct Regression {
   }
 
   // W[point][weight] = act(P d + q), with the slope of act below 0.
-  void regress(const T* d, int64_t points, double slope, T* W) const {
+  void regress(int64_t run, const T* d, int64_t some, double slope) const {
 #pragma omp parallel for schedule(dynamic) if (worth_threads(s))
     for (int64_t panel = 0; panel < count(); ++panel) {
-      const T *P = panels + panel * panel_size(), *q = P + s.features * kWidth<T>;
+      const T* P = panels + (run * count() + panel) * panel_size();
+      const T* q = P + s.features * kWidth<T>;
       multiply<T>(
-          points, [&](int64_t g) {
+          some, [&](int64_t g) {
         return d + g * s.features; }, kWidth<T>, P,
           {{1, 1, s.features}, {0, 0, 1}, {0, 0, kWidth<T>}},
           [&](int64_t g, int64_t, int64_t, const T* values) {
@@ -81,6 +90,19 @@ struct Regression {
     }
   }
 };
+
+// Calls use(run, band, first, points) for all bands of rows of the grid, from the point `first` on,
+// and all runs.
+template <class Use>
+void for_each_band(const LocalAdaptiveShape& s, Use use) {
+  const int64_t rows = s.batch * s.grid_h();
+  for (int64_t first = 0; first < rows; first += band_rows(s)) {
+    const Range band{first, min(first + band_rows(s), rows)};
+    for (int64_t run = 0; run < Runs(s).count; ++run) {
+      use(run, band, first * s.grid_w(), band.size() * s.grid_w());
+    }
+  }
+}
 
 // The pixels that have one point of the grid as a neighbour, row by row.
 template <class T>
@@ -110,11 +132,11 @@ struct Pixels {
     });
   }
 
-  // ga[pixel][j] = values[i] for those neighbours j that are the point.
+  // ga[pixel][j] += values[i] for those neighbours j that are the point.
   void spread(const LocalAdaptiveShape& s, int64_t row, int64_t column, const T* values,
               T* ga) const {
     for_each_filter(s, row, column, [&](int64_t i, int64_t, int64_t, Range v, Range u) {
-      for_each_neighbour(s, v, u, [&](int64_t j) { ga[y[i] * s.side * s.side + j] = values[i]; });
+      for_each_neighbour(s, v, u, [&](int64_t j) { ga[y[i] * s.side * s.side + j] += values[i]; });
     });
   }
 
@@ -137,60 +159,29 @@ struct Pixels {
   }
 };
 
-// The values of a patch that lie together: of a row of taps, or of one.
-struct Runs {
-  int64_t down, across, length;
-  int64_t step_down, step_across;
-
-  explicit Runs(const LocalAdaptiveShape& s)
-      : down(s.kernel_h),
-        across(s.kernel_w),
-        length(s.group_in()),
-        step_down(s.dilation_h * s.width * s.in_channels),
-        step_across(s.dilation_w * s.in_channels) {
-    if (s.groups == 1 && s.dilation_w == 1) {
-      length *= across;
-      across = 1;
-    }
-  }
-
-  int64_t count() const { return down * across; }
-  int64_t at(int64_t run) const { return run / across * step_down + run % across * step_across; }
-};
-
 template <class T>
 void forward(const LocalAdaptiveForward<T>& call) {
   const LocalAdaptiveShape& s = call.shape;
-  const int64_t points = band_rows(s) * s.grid_w(), outputs = s.group_out();
-  Regression<T> regression{s, nullptr};
-  const int64_t size_of_W = points * regression.row() + kWidth<T>;
-  const Arenas shared((regression.count() * regression.panel_size() + size_of_W) * sizeof(T) +
-                          2 * kAlignment,
-                      1);
-  const Arenas arenas(Pixels<T>::bytes(s));
-  Arena arena = shared.first();
-  regression.panels = arena.take<T>(regression.count() * regression.panel_size());
-  T* W = arena.take<T>(size_of_W);
-  regression.pack(call.P, call.q, [&](int64_t weight) {  // outputs are lanes
-    const int64_t group = weight / (outputs * s.rows());
-    return place_in_P(s, group * outputs + weight % outputs, weight / outputs % s.rows());
+  const int64_t outputs = s.group_out();
+  Regression<T> regression{s, Runs(s), band_rows(s) * s.grid_w()};
+  const Runs& runs = regression.runs;
+  const Arenas shared(regression.bytes(), 1), arenas(Pixels<T>::bytes(s));
+  regression.take(shared.first());
+  regression.pack(call.P, call.q, [&](int64_t run, int64_t weight) {  // outputs are lanes
+    const int64_t group = weight / (outputs * runs.length);
+    return runs.place(s, group * outputs + weight % outputs, run, weight / outputs % runs.length);
   });
-  const Runs runs(s);
-  const Loops patch{{runs.down, runs.across, runs.length},
-                    {runs.step_down, runs.step_across, 1},
-                    {runs.across * runs.length * outputs, runs.length * outputs, outputs}};
+  const Loops patch{{1, 1, runs.length}, {0, 0, 1}, {0, 0, outputs}};
 
-  for (int64_t first = 0; first < s.batch * s.grid_h(); first += band_rows(s)) {
-    const Range band{first, min(first + band_rows(s), s.batch * s.grid_h())};
-    regression.regress(call.d + band.first * s.grid_w() * s.features, band.size() * s.grid_w(),
-                       s.negative_slope, W);
+  for_each_band(s, [&](int64_t run, Range band, int64_t first, int64_t points) {
+    regression.regress(run, call.d + first * s.features, points, s.negative_slope);
     for_each_point(s, band, [&](int64_t n, int64_t row, int64_t column) {
       Arena mine = arenas.mine();
       const Pixels<T> pixels(s, n, row, column, call.a, mine);
-      const T* w = W + ((n * s.grid_h() + row - band.first) * s.grid_w() + column) *
-                           regression.row();
-      for (int64_t group = 0; group < s.groups; ++group, w += outputs * s.rows()) {
-        const T* x = call.x + group * s.group_in();
+      const int64_t point = (n * s.grid_h() + row) * s.grid_w() + column;
+      const T* w = regression.W + (point - first) * regression.row();
+      for (int64_t group = 0; group < s.groups; ++group, w += outputs * runs.length) {
+        const T* x = call.x + group * s.group_in() + runs.at(run);
         T* y = call.y + group * outputs;
         multiply<T>(
             pixels.count, [&](int64_t p) { return x + pixels.x[p]; }, outputs, w, patch,
@@ -199,25 +190,28 @@ void forward(const LocalAdaptiveForward<T>& call) {
             });
       }
     });
-  }
+  });
 }
 
+// The backward pass over one run.
 template <class T>
 struct Backward {
   const LocalAdaptiveBackward<T>& call;
+  const Regression<T>& regression;
+  int64_t run;
   const LocalAdaptiveShape& s = call.shape;
-  const Runs runs{s};
+  const Runs& runs = regression.runs;
 
   static size_t point_bytes(const LocalAdaptiveShape& s) {
     const int64_t a_pixel = s.group_out() + kLanes<T> + 1;
-    const int64_t values = most_pixels(s) * a_pixel + s.group_out() * s.rows() + kWidth<T>;
+    const int64_t values = most_pixels(s) * a_pixel + s.group_out() * Runs(s).length + kWidth<T>;
     return Pixels<T>::bytes(s) + values * sizeof(T) + 4 * kAlignment;
   }
 
   // Adds to gx and ga, and replaces the point's weights w, before their activation, by their
   // gradients.
   void differentiate(int64_t n, int64_t row, int64_t column, T* w, Arena arena) const {
-    const int64_t weights = s.group_out() * s.rows();
+    const int64_t weights = s.group_out() * runs.length;
     const Pixels<T> pixels(s, n, row, column, call.a, arena);
     T* gy = arena.take<T>(pixels.count * s.group_out());
     T* ga = arena.take<T>(pixels.count * kLanes<T>);  // before lanes are summed
@@ -240,24 +234,22 @@ struct Backward {
 
   void differentiate_inputs(const Pixels<T>& pixels, int64_t group, const T* w, T* ga) const {
     const T* gy = call.gy + group * s.group_out();
-    for (int64_t run = 0; run < runs.count(); ++run) {
-      const int64_t at = group * s.group_in() + runs.at(run);
-      multiply<T>(
-          pixels.count, [&](int64_t p) { return gy + pixels.y[p] * s.out_channels; }, runs.length,
-          w + run * runs.length, {{1, 1, s.group_out()}, {0, 0, 1}, {0, 0, s.rows()}},
-          [&](int64_t p, int64_t c, int64_t count, const T* values) {
-            T* gx = call.gx + pixels.x[p] + at + c;
-            const T* x = call.x + pixels.x[p] + at + c;
-            const V<T> a = broadcast<T>(pixels.a[p]);
-            V<T> total = load(ga + p * kLanes<T>);
-            for_each_vector<T>(count, [&](int64_t i, int64_t left) {
-              const V<T> r = load_first(values + i, left);
-              store_first(gx + i, load_first(gx + i, left) + a * r, left);
-              total += load_first(x + i, left) * r;
-            });
-            store(ga + p * kLanes<T>, total);
+    const int64_t at = group * s.group_in() + runs.at(run);
+    multiply<T>(
+        pixels.count, [&](int64_t p) { return gy + pixels.y[p] * s.out_channels; }, runs.length, w,
+        {{1, 1, s.group_out()}, {0, 0, 1}, {0, 0, runs.length}},
+        [&](int64_t p, int64_t c, int64_t count, const T* values) {
+          T* gx = call.gx + pixels.x[p] + at + c;
+          const T* x = call.x + pixels.x[p] + at + c;
+          const V<T> a = broadcast<T>(pixels.a[p]);
+          V<T> total = load(ga + p * kLanes<T>);
+          for_each_vector<T>(count, [&](int64_t i, int64_t left) {
+            const V<T> r = load_first(values + i, left);
+            store_first(gx + i, load_first(gx + i, left) + a * r, left);
+            total += load_first(x + i, left) * r;
           });
-    }
+          store(ga + p * kLanes<T>, total);
+        });
   }
 
   void differentiate_weights(const Pixels<T>& pixels, int64_t group, T* w, T* gy) const {
@@ -269,60 +261,70 @@ struct Backward {
     const V<T> slopes = broadcast<T>(static_cast<T>(s.negative_slope));
     const bool leaky = s.negative_slope != 0;  // else what is not positive counts for nothing
     const int64_t columns = pixels.columns.size();
-    const Loops over_pixels{
-        {1, pixels.rows.size(), columns},
-        {0, columns * outputs, outputs},
-        {0, s.stride_h * s.width * s.in_channels, s.stride_w * s.in_channels}};
-    for (int64_t run = 0; run < runs.count(); ++run) {
-      const T* x = call.x + pixels.x[0] + group * s.group_in() + runs.at(run);
-      multiply<T>(
-          outputs, [&](int64_t o) { return gy + o; }, runs.length, x, over_pixels,
-          [&](int64_t o, int64_t c, int64_t count, const T* values) {
-            T* to = w + o * s.rows() + run * runs.length + c;
-            for_each_vector<T>(count, [&](int64_t i, int64_t left) {
-              const V<T> g = load(values + i), below = leaky ? g * slopes : V<T>{};
-              store_first(to + i, load(to + i) > V<T>{} ? g : below, left);
-            });
+    const Loops over_pixels{{1, pixels.rows.size(), columns},
+                            {0, columns * outputs, outputs},
+                            {0, s.stride_h * s.width * s.in_channels, s.stride_w * s.in_channels}};
+    multiply<T>(
+        outputs, [&](int64_t o) { return gy + o; }, runs.length,
+        call.x + pixels.x[0] + group * s.group_in() + runs.at(run), over_pixels,
+        [&](int64_t o, int64_t c, int64_t count, const T* values) {
+          T* to = w + o * runs.length + c;
+          for_each_vector<T>(count, [&](int64_t i, int64_t left) {
+            const V<T> g = load(values + i), below = leaky ? g * slopes : V<T>{};
+            store_first(to + i, load(to + i) > V<T>{} ? g : below, left);
           });
-    }
+        });
   }
 
-  // Adds to gd, gP and gq what comes from the weights of some points.
-  void collect(const T* W, int64_t row, int64_t first, int64_t points, const Arenas& arenas) const {
+  // Adds to gd what comes from the weights of some points from `first` on.
+  void collect_features(int64_t first, int64_t points) const {
     const int64_t parts = min<int64_t>(points, max_threads()), features = s.features;
-    Loops of_output{{1, s.group_in(), s.taps()},
-                    {0, 1, s.group_in()},
-                    {0, s.taps() * features, features}};
-    if (s.taps() == 1) of_output = {{1, 1, s.rows()}, {0, 0, 1}, {0, 0, features}};
+    // Outputs whose part of P stays in the second cache.
+    const int64_t some = clamp<int64_t>((1 << 16) / (runs.length * features), 1, s.out_channels);
+    const int64_t tap = features, channel = s.taps() * features, output = s.rows() * features;
+    const T* P = call.P + runs.place(s, 0, run, 0) * features;
 #pragma omp parallel for if (worth_threads(s))
     for (int64_t part = 0; part < parts; ++part) {
       const int64_t begin = points * part / parts, end = points * (part + 1) / parts;
-      for (int64_t o = 0; o < s.out_channels; ++o) {
+      const T* W = regression.W + begin * regression.row();
+      for (int64_t o = 0; o < s.out_channels; o += some) {
+        const int64_t outputs = min(some, s.out_channels - o);
+        Loops weights{{outputs, s.group_in(), runs.taps},
+                      {runs.length, 1, s.group_in()},
+                      {output, channel, tap}};
+        if (runs.taps == 1) {  // the innermost loop should not be the shortest
+          weights = {{1, outputs, s.group_in()}, {0, runs.length, 1}, {0, output, channel}};
+        }
         multiply<T>(
-            end - begin, [&](int64_t g) { return W + (begin + g) * row + o * s.rows(); }, features,
-            call.P + o * s.rows() * features, of_output,
+            end - begin, [&](int64_t g) { return W + g * regression.row() + o * runs.length; },
+            features, P + o * output, weights,
             [&](int64_t g, int64_t k, int64_t count, const T* values) {
               add_multiple(call.gd + (first + begin + g) * features + k, T(1), values, count);
             });
       }
     }
+  }
+
+  // Likewise to gP and gq.
+  void collect_weights(int64_t first, int64_t points, const Arenas& arenas) const {
+    const int64_t features = s.features;
 #pragma omp parallel for schedule(dynamic) if (worth_threads(s))
-    for (int64_t weight = 0; weight < s.weights(); weight += kWidth<T>) {
+    for (int64_t weight = 0; weight < regression.weights(); weight += kWidth<T>) {
       Arena arena = arenas.mine();
       T *packed = arena.take<T>(points * kWidth<T>), *sums = arena.take<T>(kWidth<T>);
       ADACONV_UNROLL for (int64_t i = 0; i < kWidth<T>; i += kLanes<T>) {
         V<T> total = {};
         for (int64_t g = 0; g < points; ++g) {
-          const V<T> w = load(W + g * row + weight + i);
+          const V<T> w = load(regression.W + g * regression.row() + weight + i);
           store(packed + g * kWidth<T> + i, w);
           total += w;
         }
         store(sums + i, total);
       }
       const auto place = [&](int64_t i) {
-        return place_in_P(s, (weight + i) / s.rows(), (weight + i) % s.rows());
+        return runs.place(s, (weight + i) / runs.length, run, (weight + i) % runs.length);
       };
-      const int64_t some = min<int64_t>(kWidth<T>, s.weights() - weight);
+      const int64_t some = min<int64_t>(kWidth<T>, regression.weights() - weight);
       for (int64_t i = 0; i < some; ++i) call.gq[place(i)] += sums[i];
       multiply<T>(
           some, [&](int64_t i) { return packed + i; }, features, call.d + first * features,
@@ -337,34 +339,29 @@ struct Backward {
 template <class T>
 void backward(const LocalAdaptiveBackward<T>& call) {
   const LocalAdaptiveShape& s = call.shape;
-  const int64_t points = band_rows(s) * s.grid_w();
-  Regression<T> regression{s, nullptr};
-  const int64_t size_of_W = points * regression.row() + kWidth<T>;
-  const Arenas shared((regression.count() * regression.panel_size() + size_of_W) * sizeof(T) +
-                          2 * kAlignment,
-                      1);
+  Regression<T> regression{s, Runs(s), band_rows(s) * s.grid_w()};
+  const Runs& runs = regression.runs;
   const size_t point_bytes = Backward<T>::point_bytes(s);
-  const size_t panel_bytes = (points + 1) * kWidth<T> * sizeof(T) + 2 * kAlignment;
+  const size_t panel_bytes = (regression.points + 1) * kWidth<T> * sizeof(T) + 2 * kAlignment;
+  const Arenas shared(regression.bytes(), 1);
   const Arenas arenas(point_bytes < panel_bytes ? panel_bytes : point_bytes);
-  Arena arena = shared.first();
-  regression.panels = arena.take<T>(regression.count() * regression.panel_size());
-  T* W = arena.take<T>(size_of_W);
-  regression.pack(call.P, call.q, [&](int64_t weight) {
-    return place_in_P(s, weight / s.rows(), weight % s.rows());
+  regression.take(shared.first());
+  regression.pack(call.P, call.q, [&](int64_t run, int64_t weight) {
+    return runs.place(s, weight / runs.length, run, weight % runs.length);
   });
-  const Backward<T> pass{call};
 
-  for (int64_t first = 0; first < s.batch * s.grid_h(); first += band_rows(s)) {
-    const Range band{first, min(first + band_rows(s), s.batch * s.grid_h())};
-    const int64_t first_point = band.first * s.grid_w(), some = band.size() * s.grid_w();
-    regression.regress(call.d + first_point * s.features, some, 1, W);
+  for_each_band(s, [&](int64_t run, Range band, int64_t first, int64_t points) {
+    const Backward<T> pass{call, regression, run};
+    regression.regress(run, call.d + first * s.features, points, 1);
     for_each_point(s, band, [&](int64_t n, int64_t row, int64_t column) {
       const int64_t point = (n * s.grid_h() + row) * s.grid_w() + column;
-      pass.differentiate(n, row, column, W + (point - first_point) * regression.row(),
-                         arenas.mine());
+      T* w = regression.W + (point - first) * regression.row();
+      pass.differentiate(n, row, column, w, arenas.mine());
     });
-    if (call.gP != nullptr) pass.collect(W, regression.row(), first_point, some, arenas);
-  }
+    if (call.gP == nullptr) return;
+    pass.collect_features(first, points);
+    pass.collect_weights(first, points, arenas);
+  });
 }
 
 }  // namespace local

@@ -49,10 +49,33 @@ inline bool worth_threads(const LocalAdaptiveShape& s) {
   return points * s.weights() * (s.features + pixels) > 1e6;
 }
 
-// Rows of the grid, those of all images laid end to end, whose weights are in memory at a time.
+// The values of a patch that lie together in the picture: of a row of taps, or of one tap.
+struct Runs {
+  int64_t taps, length, across;  // of a run, and runs of a row of taps
+  int64_t step_down, step_across, count;
+
+  explicit Runs(const LocalAdaptiveShape& s)
+      : taps(s.groups == 1 && s.dilation_w == 1 ? s.kernel_w : 1),
+        length(taps * s.group_in()),
+        across(s.kernel_w / taps),
+        step_down(s.dilation_h * s.width * s.in_channels),
+        step_across(s.dilation_w * s.in_channels),
+        count(s.kernel_h * across) {}
+
+  int64_t at(int64_t run) const { return run / across * step_down + run % across * step_across; }
+
+  // Where P has the weight for a value of a run.
+  int64_t place(const LocalAdaptiveShape& s, int64_t output, int64_t run, int64_t value) const {
+    const int64_t tap = run * taps + value / s.group_in();
+    return output * s.rows() + value % s.group_in() * s.taps() + tap;
+  }
+};
+
+// Rows of the grid, those of all images laid end to end, that are worked on at a time: so many that
+// their weights for one run take a few MiB, and enough to read P and its gradient for.
 inline int64_t band_rows(const LocalAdaptiveShape& s) {
   constexpr int64_t kValues = 1 << 20, kLeastPoints = 64;
-  const int64_t fitting = kValues / s.weights();
+  const int64_t fitting = kValues / (s.out_channels * Runs(s).length);
   const int64_t points = fitting < kLeastPoints ? kLeastPoints : fitting;
   return clamp<int64_t>(points / s.grid_w(), 1, s.batch * s.grid_h());
 }
