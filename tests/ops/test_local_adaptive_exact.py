@@ -4,19 +4,19 @@ import pytest
 import torch
 from local_adaptive_cases import Case, random_case, results
 
-CASES = [random_case(seed) for seed in range(24)] + [
+CASES = [random_case(seed) for seed in range(16)] + [
     Case(size=(1, 1), kernel_size=(1, 1), pitch=1),
     Case(size=(1, 1), neighbours=9, options={"padding": 1}),
     Case(size=(2, 2), kernel_size=(5, 5), pitch=2, options={"padding": 4, "dilation": 2}),
-    Case(batch=17, size=(8, 8), channels=16, outputs=12, features=20, options={"padding": 1}),
+    Case(batch=9, size=(8, 8), channels=16, outputs=12, features=20, options={"padding": 1}),
     Case(batch=1, size=(3, 700), channels=1, outputs=1, features=1, options={"padding": 1}),
-    Case(batch=1, size=(37, 41), channels=8, outputs=17, pitch=2, options={"padding": (2, 1)}),
-    Case(batch=1, size=(33, 29), channels=16, outputs=33, neighbours=9, options={"padding": 1}),
+    Case(batch=1, size=(21, 23), channels=8, outputs=17, pitch=2, options={"padding": (2, 1)}),
+    Case(batch=1, size=(17, 13), channels=16, outputs=33, neighbours=9, options={"padding": 1}),
     Case(batch=1, size=(70, 20), channels=2, pitch=2, options={"stride": (2, 1), "dilation": 9}),
     Case(batch=1, size=(20, 21), channels=2, options={"padding": 1, "upsample": 2}),
     Case(channels=17, outputs=65, features=33, options={"padding": 1}),
     Case(size=(12, 13), channels=5, outputs=16, features=40, kernel_size=(5, 7), pitch=3),
-    Case(size=(5, 9), channels=80, outputs=96, features=48, kernel_size=(2, 5), with_b=False),
+    Case(size=(2, 9), channels=80, outputs=50, features=48, kernel_size=(2, 5), with_b=False),
 ]
 
 
@@ -25,8 +25,11 @@ def integers(seed):
     return lambda *shape: torch.randint(-1, 2, shape, generator=generator)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["fp32", "fp64"])
-@pytest.mark.parametrize("index", range(len(CASES)))
+EACH = [(index, torch.float32) for index in range(len(CASES))]
+EACH += [(index, torch.float64) for index in range(0, len(CASES), 3)]
+
+
+@pytest.mark.parametrize(("index", "dtype"), EACH)
 def test_integers_are_exact(cpu_backend, index, dtype):
     case = CASES[index]
     tensors = case.tensors(integers(index))
