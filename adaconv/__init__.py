@@ -8,6 +8,7 @@ from adaconv.ops import (
     backend,
     backends,
     dynamic_conv2d,
+    local_adaptive_conv2d,
     minibatch_discrimination,
     spectral_normalize,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "backends",
     "convert",
     "dynamic_conv2d",
+    "local_adaptive_conv2d",
     "minibatch_discrimination",
     "spectral_normalize",
 ]

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from adaconv.nn._geometry import Geometry
+from adaconv.nn._geometry import Geometry, Window
 from adaconv.nn._init import truncated_normal_
 from adaconv.nn._names import unknown
 from adaconv.ops import _checks
@@ -149,7 +149,12 @@ class AdaptiveBlock(nn.Module):
 
     def _features(self, x: Tensor, output_size: tuple[int, int], upsample: int) -> Tensor:
         """Return d, (N, D, OH, OW), that the weights are regressed from."""
-        window = self._geometry.regression
+        return self._seen_by(self._geometry.regression, x, output_size, upsample)
+
+    def _seen_by(
+        self, window: Window, x: Tensor, output_size: tuple[int, int], upsample: int
+    ) -> Tensor:
+        """Return the features of each position of a window."""
         if self.depthwise_weight is None:
             return window.unfold(enlarge(x, upsample), output_size)
         return window.conv2d(x, self.depthwise_weight, groups=self.in_channels, upsample=upsample)

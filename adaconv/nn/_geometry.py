@@ -64,6 +64,25 @@ class Window:
             far=(self.far[0] + far[0], self.far[1] + far[1]),
         )
 
+    def thinned(self, pitch: int, output_size: Pair, size: Pair) -> "Window":
+        """Return the window that stops once in every cell of ``pitch`` x ``pitch`` positions.
+
+        It does so in the cell's centre, or half a position above or to the left of it.
+
+        Args:
+            pitch: positions of a cell in each direction.
+            output_size: positions of this window.
+            size: height and width of the picture.
+        """
+        stride = self.stride[0] * pitch, self.stride[1] * pitch
+        near = [self.near[i] - (pitch - 1) // 2 * self.stride[i] for i in range(2)]
+        far = [
+            (output_size[i] - 1) // pitch * stride[i]
+            + self.dilation[i] * (self.size[i] - 1) + 1 - size[i] - near[i]
+            for i in range(2)
+        ]  # fmt: skip
+        return replace(self, stride=stride, near=(near[0], near[1]), far=(far[0], far[1]))
+
     def unpadded(self) -> "Window":
         """Return this window for a picture that carries its pads already."""
         return replace(self, near=(0, 0), far=(0, 0))

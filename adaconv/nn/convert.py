@@ -28,7 +28,7 @@ def convert(
         model: the module to change; not itself a convolution.
         predicate: says, of a convolution's name and the convolution, whether to swap it; ``None``
             swaps all. It is asked once about each.
-        block: :class:`AdaConvBlock` or :class:`AdaSeparableConvBlock`.
+        block: :class:`AdaConvBlock`, :class:`AdaSeparableConvBlock` or :class:`LocalAdaConvBlock`.
         **block_options: further arguments of ``block``, such as ``adaptive_kernel_size``.
 
     Returns:

@@ -4,6 +4,7 @@ from adaconv.ops._dispatch import BackendError, backend, backends
 from adaconv.ops.adaptive_conv import adaptive_conv2d
 from adaconv.ops.adaptive_separable import adaptive_separable_conv2d
 from adaconv.ops.dynamic_conv import dynamic_conv2d
+from adaconv.ops.local_adaptive import local_adaptive_conv2d
 from adaconv.ops.minibatch_discrimination import minibatch_discrimination
 from adaconv.ops.spectral_norm import spectral_normalize
 
@@ -14,6 +15,7 @@ __all__ = [
     "backend",
     "backends",
     "dynamic_conv2d",
+    "local_adaptive_conv2d",
     "minibatch_discrimination",
     "spectral_normalize",
 ]

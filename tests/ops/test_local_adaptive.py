@@ -1,0 +1,252 @@
+"""Local adaptive convolution: values, gradients of every order, integration with PyTorch."""
+
+import functools
+
+import pytest
+import torch
+import torch.nn.functional as F
+from conv_contract import check_autocast, check_compiles, check_exports
+from local_adaptive_cases import Case, results
+
+from adaconv import adaptive_conv2d, local_adaptive_conv2d
+
+NAMES = ["y", "x", "d", "P", "q", "a", "b"]
+LAYER = Case(2, 32, 16, (16, 16), (3, 3), 32, options={"padding": 1})
+SMALL = Case(1, 2, 2, (5, 6), (2, 3), 3, 2, pitch=2)
+
+
+def normal(seed, scale=1.0):
+    generator = torch.Generator().manual_seed(seed)
+    return lambda *shape: torch.randn(shape, generator=generator, dtype=torch.float64) * scale
+
+
+def gradient_of(y):
+    return torch.sin(torch.arange(y.numel(), dtype=torch.float64)).view(y.shape).to(y.dtype)
+
+
+def nearest_points(pixel, size, pitch, side):
+    """The grid points around a pixel in one direction, found by their distances."""
+    centres = [i * pitch + (pitch - 1) / 2 for i in range(-2, size // pitch + 3)]
+    if side == 2:
+        by_distance = sorted(centres, key=lambda centre: (abs(centre - pixel), -centre))
+        chosen = sorted(by_distance[:2])
+    else:
+        own = pixel // pitch * pitch + (pitch - 1) / 2
+        chosen = [own - pitch, own, own + pitch]
+    last = (size - 1) // pitch
+    return [min(max(round((centre - (pitch - 1) / 2) / pitch), 0), last) for centre in chosen]
+
+
+@pytest.mark.parametrize("neighbours", [4, 9])
+@pytest.mark.parametrize("pitch", [1, 2, 3, 4, 20])
+def test_equals_the_definition(backend, neighbours, pitch):
+    options = {"stride": (2, 1), "padding": (1, 2), "dilation": (1, 2), "negative_slope": 0.5}
+    case = Case(1, 2, 3, (6, 4), (3, 2), 5, 2, neighbours, pitch, options=options)
+    case.options["upsample"] = 2
+    x, d, P, q, a, b = case.tensors(normal(0))
+    oh, ow = case.output_size()
+    side = {4: 2, 9: 3}[neighbours]
+    grid = F.leaky_relu(torch.einsum("ocuvk,nkij->nocuvij", P, d) + q[..., None, None], 0.5)
+    padded = F.pad(x.repeat_interleave(2, 2).repeat_interleave(2, 3), (2, 2, 1, 1))
+    expected = b.clone()
+    for row in range(oh):
+        rows = nearest_points(row, oh, pitch, side)
+        for column in range(ow):
+            columns = nearest_points(column, ow, pitch, side)
+            near = torch.stack([grid[..., i, j] for i in rows for j in columns])
+            w = torch.einsum("j,jnocuv->nocuv", a[0, :, row, column], near)
+            patch = padded[:, :, 2 * row :, column:][:, :, :3, :3:2]
+            for group in range(2):
+                some = slice(3 * group, 3 * group + 3)
+                used = patch[:, 2 * group : 2 * group + 2]
+                expected[:, some, row, column] += torch.einsum("nocuv,ncuv->no", w[:, some], used)
+    torch.testing.assert_close(case.call((x, d, P, q, a, b), backend), expected)
+
+
+def test_is_adaptive_convolution_where_every_pixel_has_a_point(backend):
+    case = Case(2, 3, 4, (5, 6), neighbours=9, pitch=1, options={"padding": 1})
+    x, d, P, q, a, b = case.tensors(normal(1))
+    a = torch.zeros_like(a)
+    a[:, 4] = 1
+    expected = adaptive_conv2d(x, d, P, q, b, padding=1, backend=backend)
+    torch.testing.assert_close(case.call((x, d, P, q, a, b), backend), expected)
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.2, -0.5])
+def test_error_is_that_of_pytorch(cpu_backend, slope):
+    """Against fp64, the kernel may err twice as much as PyTorch's own arithmetic in fp32."""
+    case = Case(**{**LAYER.__dict__, "options": {"padding": 1, "negative_slope": slope}})
+    tensors = case.tensors(normal(2, 0.3))
+    exact = results(case, tensors, gradient_of, "reference")
+    single = [t.float() for t in tensors]
+    ours = results(case, single, gradient_of, cpu_backend)
+    theirs = results(case, single, gradient_of, "reference")
+    for name, got, torchs, want in zip(NAMES, ours, theirs, exact, strict=True):
+        error, allowed = (got - want).norm(), 2 * (torchs - want).norm() + 1e-7 * want.norm()
+        assert error <= allowed, f"{name}: error {error:.3e}, allowed {allowed:.3e}"
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_rounded_once(cpu_backend, dtype):
+    tensors = [t.to(dtype) for t in LAYER.tensors(normal(3, 0.3))]
+    got = results(LAYER, tensors, gradient_of, cpu_backend)
+    double = [t.double() for t in tensors]
+    exact = results(LAYER, double, lambda y: gradient_of(y).to(dtype).double(), "reference")
+    for name, ours, want in zip(NAMES, got, exact, strict=True):
+        assert ours.dtype == dtype
+        error, allowed = (ours - want).norm(), torch.finfo(dtype).eps / 2 * want.norm()
+        assert error <= allowed, f"{name}: error {error:.3e}, allowed {allowed:.3e}"
+
+
+@pytest.mark.parametrize(("slope", "upsample", "neighbours"), [(0.0, 1, 4), (0.3, 2, 9)])
+@pytest.mark.parametrize("biased", [True, False])
+def test_gradients_of_both_orders(backend, slope, upsample, neighbours, biased):
+    options = {"stride": (2, 1), "padding": 1, "dilation": (1, 2), "negative_slope": slope}
+    case = Case(
+        1, 1, 1, (5, 3) if upsample == 1 else (2, 1), (3, 2), 2, 2, neighbours, 2, biased, biased,
+        options={**options, "upsample": upsample},
+    )  # fmt: skip
+    given = [None if t is None else t.requires_grad_() for t in case.tensors(normal(4))]
+    assert torch.autograd.gradcheck(lambda *t: case.call(t, backend), given)
+    assert torch.autograd.gradgradcheck(lambda *t: case.call(t, backend), given)
+
+
+def test_third_order(cpu_backend):
+    def third(backend):
+        tensors = [t.requires_grad_() for t in SMALL.tensors(normal(5))]
+        value = (SMALL.call(tensors, backend) ** 3).sum()
+        for create_graph in (True, True, False):
+            found = torch.autograd.grad(value, tensors[:5], create_graph=create_graph)
+            value = sum((g**2).sum() for g in found)
+        return found
+
+    for got, want in zip(third(cpu_backend), third("reference"), strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("wanted", range(6))
+def test_one_gradient_alone(cpu_backend, wanted):
+    tensors = LAYER.tensors(normal(6))
+    expected = results(LAYER, tensors, gradient_of, cpu_backend)[1 + wanted]
+    tensors[wanted].requires_grad_()
+    y = LAYER.call(tensors, cpu_backend)
+    (got,) = torch.autograd.grad(y, tensors[wanted], gradient_of(y))
+    torch.testing.assert_close(got, expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("first", range(6))
+@pytest.mark.parametrize("second", range(6))
+def test_one_second_derivative_alone(cpu_backend, first, second):
+    """The gradient in one argument of one gradient; the others are not asked for."""
+
+    def derivative(backend):
+        tensors = SMALL.tensors(normal(7))
+        for place in {first, second}:
+            tensors[place].requires_grad_()
+        y = SMALL.call(tensors, backend)
+        (g,) = torch.autograd.grad((y**2).sum(), tensors[first], create_graph=True)
+        (h,) = torch.autograd.grad((g**2).sum(), tensors[second], allow_unused=True)
+        return torch.zeros_like(tensors[second]) if h is None else h
+
+    torch.testing.assert_close(derivative(cpu_backend), derivative("reference"))
+
+
+def stored_strangely(tensor):
+    """The same values with reversed dimensions and gaps between them."""
+    spread = torch.zeros(*(2 * n for n in reversed(tensor.shape)), dtype=tensor.dtype)
+    view = spread[(slice(None, None, 2),) * tensor.dim()].permute(*reversed(range(tensor.dim())))
+    return view.copy_(tensor)
+
+
+def test_any_strides(cpu_backend):
+    tensors = LAYER.tensors(normal(8))
+    expected = results(LAYER, tensors, gradient_of, cpu_backend)
+    x, d, P, q, a, b = map(stored_strangely, tensors)
+    got = results(
+        LAYER, [x, d, P, q, a, b], lambda y: stored_strangely(gradient_of(y)), cpu_backend
+    )
+    for ours, want in zip(got, expected, strict=True):
+        assert torch.equal(ours, want)
+
+
+def test_channels_last_is_kept(cpu_backend):
+    x, *others = LAYER.tensors(normal(9))
+    expected = LAYER.call([x, *others], cpu_backend)
+    y = LAYER.call([x.to(memory_format=torch.channels_last), *others], cpu_backend)
+    assert expected.is_contiguous()
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(y, expected)
+
+
+def test_unbatched(backend):
+    x, d, P, q, a, b = LAYER.tensors(normal(10))
+    y = LAYER.call((x[0], d[0], P, q, a[0], b[0]), backend)
+    assert torch.equal(y, LAYER.call((x[:1], d[:1], P, q, a[:1], b[:1]), backend)[0])
+
+
+def test_empty_batch(backend):
+    case = Case(batch=0)
+    y, *gradients = results(case, case.tensors(normal(11)), torch.ones_like, backend)
+    assert y.shape == (0, 4, 5, 7)
+    assert all(torch.equal(g, torch.zeros_like(g)) for g in gradients)
+
+
+def test_same_bits_at_every_time_and_number_of_threads(cpu_backend):
+    tensors = [t.float() for t in LAYER.tensors(normal(12))]
+    threads = torch.get_num_threads()
+    expected = results(LAYER, tensors, gradient_of, cpu_backend)
+    try:
+        for count in (1, 2, 3, 3):
+            torch.set_num_threads(count)
+            again = results(LAYER, tensors, gradient_of, cpu_backend)
+            assert all(torch.equal(a, b) for a, b in zip(again, expected, strict=True))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_uninitialised_memory_is_not_read(cpu_backend, poisoned):
+    tensors = LAYER.tensors(normal(13))
+    found = results(LAYER, tensors, gradient_of, cpu_backend)
+    for ours, want in zip(found, results(LAYER, tensors, gradient_of, "reference"), strict=True):
+        torch.testing.assert_close(ours, want)
+
+
+def test_nan_is_not_hidden(backend):
+    """It reaches the pixels that have its point as a neighbour, and no others."""
+    x, d, *others = LAYER.tensors(normal(14))
+    d[0, 0, 1, 1] = float("nan")
+    y = LAYER.call([x, d, *others], backend)
+    assert y[0, :, 2:10, 2:10].isnan().all()
+    assert y.isnan().sum() == y.shape[1] * 8 * 8
+
+
+@pytest.mark.parametrize("biased", [True, False])
+def test_opcheck(cpu_backend, biased):
+    pairs = {"stride": (2, 1), "padding": (1, 0), "dilation": (1, 2)}
+    case = Case(
+        1, 2, 1, (5, 6), (2, 3), 3, 2, 4, 2, with_q=biased, with_b=biased, options=pairs
+    )  # fmt: skip
+    tensors = [None if t is None else t.requires_grad_() for t in case.tensors(normal(15))]
+    options = (2, *pairs.values(), 2, 0.1, 1)
+    forward = torch.ops.adaconv.local_adaptive_conv2d
+    torch.library.opcheck(forward, (*tensors, *options, cpu_backend))
+    gy = gradient_of(forward(*tensors, *options, cpu_backend))
+    given = (gy, *tensors[:5], *options, [True] * 5, cpu_backend)
+    torch.library.opcheck(torch.ops.adaconv.local_adaptive_conv2d_backward, given)
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_compiles_without_graph_breaks(cpu_backend, dynamic):
+    cases = [Case(**{**LAYER.__dict__, "batch": batch}) for batch in (2, 3)]
+    operator = functools.partial(local_adaptive_conv2d, pitch=4)
+    check_compiles(operator, cases, lambda: normal(16), gradient_of, dynamic)
+
+
+def test_exports(cpu_backend):
+    check_exports(functools.partial(local_adaptive_conv2d, pitch=4), LAYER.tensors(normal(17)))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast(backend, dtype):
+    single, double = LAYER.tensors(normal(18, 0.3)), LAYER.tensors(normal(19))
+    check_autocast(LAYER, single, double, backend, dtype)
