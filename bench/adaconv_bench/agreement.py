@@ -45,12 +45,10 @@ MOST = 1e-2
 #: The twin's weights are moved by at most so much of themselves.
 MOVED = 4 * torch.finfo(torch.float32).eps
 
-#: Allowed relative difference of a block's output and of its input's gradient.
-BLOCK = 2e-5
-
-#: Allowed relative difference of the gradients of a block's parameters: of 1e8 weights, a few may
-#: be within rounding of 0, where they count on one side and not on the other.
-BLOCK_PARAMETER = 1e-3
+#: Allowed relative difference of a block's output, of its input's gradient, and of its parameters'.
+#: Of 1e8 weights, a few may be within rounding of 0, where they count on one side and not on the
+#: other: nothing in y, but one of n alone makes about 1/√n of a gradient.
+BLOCK_OUTPUT, BLOCK_INPUT, BLOCK_PARAMETER = 2e-5, 1e-4, 1e-3
 
 #: A gradient that is smaller than this share of the block's largest, such as that of a bias in
 #: front of batch normalisation, which is nothing but rounding, is measured in units of the share.
@@ -85,8 +83,7 @@ def compare_block(
     largest = max(size for key, size in norms.items() if key not in ("x", "y"))
     errors, bounds = {}, {}
     for key, tensor in expected.items():
-        parameter = key not in ("x", "y")
-        unit = max(norms[key], SHARE * largest) if parameter else norms[key]
+        unit = norms[key] if key in ("x", "y") else max(norms[key], SHARE * largest)
         errors[f"{name} {key}"] = relative_error(found[key], tensor, unit)
-        bounds[f"{name} {key}"] = BLOCK_PARAMETER if parameter else BLOCK
+        bounds[f"{name} {key}"] = {"y": BLOCK_OUTPUT, "x": BLOCK_INPUT}.get(key, BLOCK_PARAMETER)
     return Verdict(errors, bounds)

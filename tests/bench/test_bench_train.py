@@ -243,7 +243,7 @@ def test_results_of_a_block_are_compared_one_by_one():
 
     assert faults() == []
     assert faults(y=true["y"] + 1e-4) == ["b y"]
-    for name, bound in (("x", agreement.BLOCK), ("P", agreement.BLOCK_PARAMETER)):
+    for name, bound in (("x", agreement.BLOCK_INPUT), ("P", agreement.BLOCK_PARAMETER)):
         assert faults(**{name: (1 + 0.9 * bound) * true[name]}) == []
         assert faults(**{name: (1 + 1.1 * bound) * true[name]}) == [f"b {name}"]
     assert faults(bias=-true["bias"]) == []  # nothing but rounding
