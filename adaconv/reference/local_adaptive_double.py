@@ -6,8 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adaconv.reference.adaptive_conv_double import CHUNK_VALUES
 from adaconv.reference.local_adaptive import local_adaptive_conv2d
+
+#: Weights of pixels that are in memory at a time, in values of one copy; a few copies exist.
+CHUNK_VALUES = 1 << 20
 
 Place = tuple[slice, ...]
 
