@@ -13,6 +13,7 @@ from adaconv.cli._usage import UsageError, usage
 from adaconv.cli.bench import bench
 from adaconv.cli.bench_all import bench_all
 from adaconv.cli.bench_cost import bench_cost
+from adaconv.cli.bench_locality import bench_locality
 from adaconv.cli.bench_roofline import bench_roofline
 from adaconv.cli.bench_static import bench_static
 from adaconv.cli.bench_train import bench_train
@@ -29,6 +30,7 @@ DESCRIPTION = """Adaptive convolutions, and GANs built on them.
     adaconv bench                      measure the kernels
     adaconv bench all                  measure every operator
     adaconv bench cost                 measure what adaptivity costs
+    adaconv bench locality             measure what a grid of weights loses
     adaconv bench train                measure training steps
     adaconv bench roofline             compute what a GPU needs at least
     adaconv bench static               read the machine code of the GPU kernels, without a GPU
@@ -47,6 +49,7 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "bench": bench,
     "bench all": bench_all,
     "bench cost": bench_cost,
+    "bench locality": bench_locality,
     "bench train": bench_train,
     "bench roofline": bench_roofline,
     "bench static": bench_static,

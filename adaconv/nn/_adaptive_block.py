@@ -51,7 +51,6 @@ class AdaptiveBlock(nn.Module):
         regressor: str = "separable",
         negative_slope: float = 0.0,
         upsample: int = 1,
-        memory: str = "mask",
         backend: str | None = None,
     ) -> None:
         super().__init__()
@@ -59,7 +58,6 @@ class AdaptiveBlock(nn.Module):
         if regressor not in REGRESSORS:
             raise ValueError(unknown("regressor", regressor, REGRESSORS))
         _checks.factor("upsample", upsample)
-        _checks.choice("memory", memory, MEMORY)
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.kernel_size = _checks.pair("kernel_size", kernel_size, 1)
@@ -72,7 +70,6 @@ class AdaptiveBlock(nn.Module):
         self.regressor = regressor
         self.negative_slope = negative_slope
         self.upsample = upsample
-        self.memory = memory
         self.backend = backend
         self._geometry = Geometry.of(
             self.kernel_size,
@@ -128,7 +125,6 @@ class AdaptiveBlock(nn.Module):
             groups=self.groups,
             negative_slope=self.negative_slope,
             upsample=upsample,
-            memory=self.memory,
             backend=self.backend,
         )
 
@@ -195,7 +191,6 @@ class AdaptiveBlock(nn.Module):
             "regressor": (self.regressor, "separable"),
             "negative_slope": (self.negative_slope, 0.0),
             "upsample": (self.upsample, 1),
-            "memory": (self.memory, "mask"),
             "backend": (self.backend, None),
         }
         parts = [
@@ -206,6 +201,44 @@ class AdaptiveBlock(nn.Module):
             f"{name}={value!r}" for name, (value, usual) in optional.items() if value != usual
         ]
         return ", ".join(parts)
+
+
+class PixelBlock(AdaptiveBlock):
+    """An adaptive block with weights of its own for every pixel, whose signs may be kept."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | Sequence[int],
+        stride: int | Sequence[int] = 1,
+        padding: int | Sequence[int] | str = 0,
+        dilation: int | Sequence[int] = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        adaptive_kernel_size: int | Sequence[int] = 3,
+        regressor: str = "separable",
+        negative_slope: float = 0.0,
+        upsample: int = 1,
+        memory: str = "mask",
+        backend: str | None = None,
+    ) -> None:
+        _checks.choice("memory", memory, MEMORY)
+        super().__init__(
+            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias,
+            padding_mode, device, dtype, adaptive_kernel_size=adaptive_kernel_size,
+            regressor=regressor, negative_slope=negative_slope, upsample=upsample, backend=backend,
+        )  # fmt: skip
+        self.memory = memory
+
+    def extra_repr(self) -> str:
+        """Return the arguments as :class:`torch.nn.Conv2d` does; most defaults are left out."""
+        memory = "" if self.memory == "mask" else f", memory={self.memory!r}"
+        return super().extra_repr() + memory
 
 
 def _check_channels(in_channels: int, out_channels: int, groups: int) -> None:

@@ -4,12 +4,12 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from adaconv.nn._adaptive_block import AdaptiveBlock
+from adaconv.nn._adaptive_block import PixelBlock
 from adaconv.ops import adaptive_conv2d
 from adaconv.ops.adaptive_conv import STEM
 
 
-class AdaConvBlock(AdaptiveBlock):
+class AdaConvBlock(PixelBlock):
     r"""A drop-in for :class:`torch.nn.Conv2d` whose weights are regressed at every pixel.
 
     .. math::
@@ -79,4 +79,5 @@ class AdaConvBlock(AdaptiveBlock):
         return {"pointwise_weight": (*filters, features), "pointwise_bias": filters}
 
     def _convolve(self, x: Tensor, d: Tensor, b: Tensor, **options: Any) -> Tensor:
-        return adaptive_conv2d(x, d, self.pointwise_weight, self.pointwise_bias, b, **options)
+        P, q = self.pointwise_weight, self.pointwise_bias
+        return adaptive_conv2d(x, d, P, q, b, memory=self.memory, **options)

@@ -4,12 +4,12 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from adaconv.nn._adaptive_block import AdaptiveBlock
+from adaconv.nn._adaptive_block import PixelBlock
 from adaconv.ops import adaptive_separable_conv2d
 from adaconv.ops.adaptive_separable import STEM
 
 
-class AdaSeparableConvBlock(AdaptiveBlock):
+class AdaSeparableConvBlock(PixelBlock):
     r"""A drop-in for :class:`torch.nn.Conv2d` in two stages whose weights are regressed per pixel.
 
     .. math::
@@ -78,4 +78,5 @@ class AdaSeparableConvBlock(AdaptiveBlock):
     def _convolve(self, x: Tensor, d: Tensor, b: Tensor, **options: Any) -> Tensor:
         spatial = self.spatial_weight, self.spatial_bias
         channel = self.channel_weight, self.channel_bias
-        return adaptive_separable_conv2d(x, d, *spatial, *channel, b, **options)
+        weights = (*spatial, *channel)
+        return adaptive_separable_conv2d(x, d, *weights, b, memory=self.memory, **options)

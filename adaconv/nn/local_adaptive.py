@@ -124,7 +124,6 @@ class LocalAdaConvBlock(AdaptiveBlock):
         return self._seen_by(window, x, grid, upsample)
 
     def _convolve(self, x: Tensor, d: Tensor, b: Tensor, **options: Any) -> Tensor:
-        del options["memory"]  # nothing is kept in any case
         a = self._interpolation(x, options["upsample"])
         P, q = self.pointwise_weight, self.pointwise_bias
         return local_adaptive_conv2d(x, d, P, q, a, b, self.pitch, **options)

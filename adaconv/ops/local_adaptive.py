@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from adaconv.cpu import local_adaptive as kernels
-from adaconv.ops import _autocast, _checks, _dispatch
+from adaconv.ops import _autocast, _checks, _dispatch, _vmap
 from adaconv.reference import local_adaptive as reference
 from adaconv.reference import local_adaptive_double
 
@@ -242,10 +242,12 @@ def _save_for_double_backward(ctx, inputs, output):
 
 
 def _differentiate_twice(ctx, *cotangents):
-    gradients = local_adaptive_double.double_backward(
-        ctx.saved_tensors, cotangents, ctx.needs_input_grad[:6], *ctx.options
-    )
+    with _autocast.off(ctx.saved_tensors[0].device.type):
+        gradients = local_adaptive_double.double_backward(
+            ctx.saved_tensors, cotangents, ctx.needs_input_grad[:6], *ctx.options
+        )
     return *gradients, *(None,) * 9
 
 
 _backward.register_autograd(_differentiate_twice, setup_context=_save_for_double_backward)
+_vmap.register(_forward, _backward)

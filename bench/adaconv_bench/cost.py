@@ -1,6 +1,5 @@
 """What adaptivity costs: an ordinary convolution and its drop-ins against their channels."""
 
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,7 +34,7 @@ CHECKED_SIZE = 8
 #: Copies of the weights of every pixel that the eager form has in memory at a time, about.
 COPIES = 3
 
-#: Pitch of the blocks that regress their weights on a grid.
+#: Pitch of the block that regresses its weights on a grid.
 PITCH = 4
 
 #: Samples of a trial between eager formulations.
@@ -94,18 +93,14 @@ class DropIn:
 
 
 def drop_ins(channels: int, size: int) -> list[DropIn]:
-    """Return the convolution, and the blocks that there are, the cheapest first."""
-    local = "LocalAdaConvBlock" if hasattr(adaconv.nn, "LocalAdaConvBlock") else None
-    separable = adaconv.nn.AdaSeparableConvBlock
-    on_a_grid = "pitch" in inspect.signature(separable).parameters
-    found: list[tuple[str | None, int | None]] = [
+    """Return the convolution and the blocks, the cheapest first."""
+    found = [
         (ORDINARY, None),
-        (separable.__name__ if on_a_grid else None, PITCH),
-        (separable.__name__, None),
-        (local, PITCH),
+        ("AdaSeparableConvBlock", None),
+        ("LocalAdaConvBlock", PITCH),
         ("AdaConvBlock", None),
     ]
-    return [DropIn(name, channels, size, pitch) for name, pitch in found if name is not None]
+    return [DropIn(name, channels, size, pitch) for name, pitch in found]
 
 
 def run(

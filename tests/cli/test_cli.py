@@ -224,7 +224,8 @@ def test_bench_takes_what_is_passed_on():
     assert offered == set(inspect.signature(run).parameters)
 
 
-BENCHES = ["bench", *(f"bench {name}" for name in ["all", "cost", "train", "roofline", "static"])]
+OTHERS = ["all", "cost", "locality", "train", "roofline", "static"]
+BENCHES = ["bench", *(f"bench {name}" for name in OTHERS)]
 
 
 @pytest.mark.parametrize("command", BENCHES)
@@ -239,6 +240,7 @@ def test_bench_without_its_package(command, monkeypatch, capsys):
     [
         ("all", "suite", {"against": "compile", "repeats": 2, "seconds": 0.5}),
         ("cost", "cost", {"channels": (4, 8), "memory_limit": 0.5, "plot": Path("a.png")}),
+        ("locality", "locality", {"data": "cifar10", "pitch": (2, 3), "steps": 5}),
     ],
 )
 def test_bench_of_several_passes_everything_on(command, module, given, monkeypatch):

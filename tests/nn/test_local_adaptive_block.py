@@ -167,3 +167,8 @@ def test_convert_takes_its_place():
 def test_refuses_arguments(options, message):
     with pytest.raises(ValueError, match=message):
         LocalAdaConvBlock(4, 6, 3, **options)
+
+
+def test_has_no_choice_of_memory():
+    with pytest.raises(TypeError, match="memory"):
+        LocalAdaConvBlock(4, 6, 3, memory="mask")

@@ -9,6 +9,7 @@ from adaconv.models.adagan import AdaGANGenerator
 from adaconv.nn import (
     AdaConvBlock,
     AdaSeparableConvBlock,
+    LocalAdaConvBlock,
     MinibatchDiscrimination,
     VirtualBatchNorm2d,
     fix_reference_,
@@ -42,6 +43,12 @@ NETWORKS = {
         lambda: AdaConvBlock(
             4, 6, (3, 2), stride=(2, 1), padding=1, dilation=(1, 2), groups=2, bias=False,
             adaptive_kernel_size=1, regressor="full", negative_slope=0.2,
+        ),
+        (2, 4, 6, 5),
+    ),
+    "on a grid": (
+        lambda: LocalAdaConvBlock(
+            4, 6, (3, 2), stride=(2, 1), padding=1, dilation=(1, 2), groups=2, pitch=2, neighbours=9
         ),
         (2, 4, 6, 5),
     ),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import adaptive_conv_cases
 import adaptive_separable_cases
 import dynamic_conv_cases
+import local_adaptive_cases
 import pytest
 import torch
 import torch.nn.functional as F
@@ -46,6 +47,7 @@ class Weights:
 Adaptive = adaptive_conv_cases.Case
 Separable = adaptive_separable_cases.Case
 Dynamic = dynamic_conv_cases.Case
+Local = local_adaptive_cases.Case
 PADDED = {"padding": 1}
 ODD = {"stride": (2, 1), "padding": (1, 2), "dilation": (1, 2)}
 
@@ -54,6 +56,7 @@ SMALL = {
     "adaptive_conv": Adaptive(2, 2, 2, (4, 3), (2, 3), 2, 2, options=ODD),
     "adaptive_separable": Separable(2, 2, 3, (4, 3), (2, 3), 2, options=ODD),
     "dynamic_conv": Dynamic(2, 2, 2, (4, 3), (2, 3), options=ODD),
+    "local_adaptive": Local(2, 2, 2, (4, 3), (2, 3), 2, pitch=2, options=ODD),
     "minibatch_discrimination": Samples(((4, 3, 2),)),
     "minibatch_discrimination, two sets": Samples(((4, 3, 2), (3, 3, 2))),
     "spectral_norm": Weights(((3, 2, 2), (2, 4))),
@@ -74,6 +77,10 @@ LARGE = {
         2, 1, 12, (9, 11), (3, 5), groups=6, options={"stride": (2, 1), "padding": 2}
     ),
     "dynamic_conv, shared": Dynamic(2, 2, 3, (12, 9), groups=12, options=PADDED),
+    "local_adaptive": Local(2, 32, 16, (16, 16), (3, 3), 32, options=PADDED),
+    "local_adaptive, any geometry": Local(
+        2, 3, 4, (7, 9), (3, 2), 5, 2, 9, 3, options={**ODD, "upsample": 2, "negative_slope": 0.5}
+    ),
     "minibatch_discrimination": Samples(((70, 9, 5),)),
     "spectral_norm": Weights(((70, 1000), (33, 9, 5)), 1),
 }
@@ -82,6 +89,7 @@ EMPTY = {
     "adaptive_conv": Adaptive(0),
     "adaptive_separable": Separable(0),
     "dynamic_conv": Dynamic(0),
+    "local_adaptive": Local(0),
     "minibatch_discrimination": Samples(((0, 3, 2),)),
 }
 
