@@ -183,10 +183,11 @@ def _features(call: Call) -> Tensor:
 
 def _weights(call: Call) -> tuple[Tensor, Tensor]:
     """Return the gradients of P1 and q1, in float32."""
-    constants = _tiles(call)
+    pixels = PIXELS // len(call.P)  # two terms of 64 pixels do not fit the registers of every GPU
+    constants = {**_tiles(call), "BLOCK_M": pixels}
     columns = call.taps * cdiv(call.outputs, constants["BLOCK_C"])
     blocks = cdiv(call.features, constants["BLOCK_D"])
-    splits = call.splits(columns * blocks, cdiv(call.pixels, PIXELS))
+    splits = call.splits(columns * blocks, cdiv(call.pixels, pixels))
     gP = call.gy.new_empty((splits, call.outputs, call.taps, call.features))
     gq = call.gy.new_empty((splits, call.outputs, call.taps))
     call.launch(kernels.weights_kernel, (columns, blocks, splits), call.gy, gP, gq, **constants)

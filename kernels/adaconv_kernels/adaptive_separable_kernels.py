@@ -21,6 +21,7 @@ import triton.language as tl
 from triton.language import constexpr
 
 from adaconv_kernels._products import accumulate, load, read_scales, terms, transposed
+from adaconv_kernels._promises import Promise
 from adaconv_kernels.adaptive_conv_kernels import (
     activate,
     gate,
@@ -29,6 +30,14 @@ from adaconv_kernels.adaptive_conv_kernels import (
     regress,
     run_of,
 )
+
+#: Tiles fill the registers, as those of adaptive convolution do.
+PROMISES = {
+    "forward_kernel": Promise(products=1, occupancy=0.125),
+    "input_kernel": Promise(products=1, occupancy=0.125),
+    "features_kernel": Promise(products=2, occupancy=0.125),
+    "weights_kernel": Promise(products=2, occupancy=0.125),
+}
 
 
 @triton.jit

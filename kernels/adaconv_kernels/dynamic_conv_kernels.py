@@ -23,6 +23,12 @@ import triton
 import triton.language as tl
 from triton.language import constexpr
 
+from adaconv_kernels._promises import Promise
+
+#: A tile of sums fills the registers: what hides the memory's latency are the loads of a thread
+#: that are on their way at once.
+PROMISES = {"sum_kernel": Promise(occupancy=0.125), "weight_kernel": Promise(occupancy=0.125)}
+
 
 @triton.jit
 def _lanes(batch, height, width, BLOCK_P: constexpr):

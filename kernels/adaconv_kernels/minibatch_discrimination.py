@@ -57,12 +57,13 @@ def _launch(
         return
     rows, measures, size = A.shape
     dimensions = _dimensions(A)
+    held = 1 if size <= dimensions else 2  # blocks of differences: the first, and another
     strides = [(1, 1) if g is None else g.stride() for g in gs]
     with torch.no_grad(), _device.guard(A):
         _device.launch(
             kernel, (cdiv(rows, ROWS), measures, chunks), A, A.stride(), B, B.stride(),
             *(part for pair in zip(gs, strides, strict=True) for part in pair), out,
             out.stride(), rows, len(B), size, 0 if skip is None else skip,
-            SKIP=skip is not None, BLOCK_I=ROWS, BLOCK_J=max(1, VALUES // dimensions),
-            BLOCK_C=dimensions, ONE_BLOCK=size <= dimensions, num_warps=1,
+            SKIP=skip is not None, BLOCK_I=ROWS, BLOCK_J=max(1, VALUES // (dimensions * held)),
+            BLOCK_C=dimensions, ONE_BLOCK=held == 1, num_warps=1,
         )  # fmt: skip

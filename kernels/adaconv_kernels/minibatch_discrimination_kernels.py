@@ -19,6 +19,14 @@ import triton
 import triton.language as tl
 from triton.language import constexpr
 
+from adaconv_kernels._promises import Promise
+
+#: A thread holds all differences of its rows: what it does with them needs no memory.
+PROMISES = {
+    "forward_kernel": Promise(occupancy=0.125),
+    "backward_kernel": Promise(occupancy=0.125),
+}
+
 
 @triton.jit
 def _rows(A, strides, measure, rows, count, c, size):

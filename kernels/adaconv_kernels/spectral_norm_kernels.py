@@ -19,6 +19,14 @@ import triton
 import triton.language as tl
 from triton.language import constexpr
 
+from adaconv_kernels._promises import Promise
+
+#: The pointers of all matrices are in registers until one of them is picked.
+PROMISES = {
+    "quotient_kernel": Promise(occupancy=0.4375),
+    "gradient_kernel": Promise(occupancy=0.25),
+}
+
 
 @triton.jit
 def _pick(values, COUNT: constexpr):

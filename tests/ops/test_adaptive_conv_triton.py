@@ -9,7 +9,7 @@ import adaconv_kernels.adaptive_conv as launches
 import pytest
 import torch
 from adaptive_conv_cases import OUTPUTS, Case, results
-from triton_contract import DTYPES, check_equal, check_noticed, integers, on, plant
+from triton_contract import calls, check_equal, check_noticed, integers, on, plant
 
 from adaconv import adaptive_conv2d
 from adaconv.nn import AdaConvBlock
@@ -81,8 +81,7 @@ def check(device, index, dtype=torch.float32):
     check_equal(results(case, on(device, dtype, tensors), gy_of, "triton"), expected)
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("index", range(len(CASES)))
+@pytest.mark.parametrize(("index", "dtype"), calls(len(CASES)))
 def test_integers_are_exact(triton_device, index, dtype):
     check(triton_device, index, dtype)
 

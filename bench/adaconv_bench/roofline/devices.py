@@ -1,13 +1,16 @@
 """What GPUs can do at most, as their makers publish it.
 
-Dense rates, without sparsity, of the boards with the highest clocks:
+Dense rates, without sparsity, with sums in float32, of the boards with the highest clocks:
 
-- h100: NVIDIA H100 SXM5 80 GB, "NVIDIA H100 Tensor Core GPU Architecture", table 2.
+- h100: NVIDIA H100 SXM5 80 GB, "NVIDIA H100 Tensor Core GPU Architecture", version 1.04, table 3;
+  earlier versions have preliminary clocks, with 60 TFLOP/s of float32.
 - a100: NVIDIA A100 SXM4 80 GB, "NVIDIA A100 Tensor Core GPU" datasheet; multiprocessors from
-  "NVIDIA A100 Tensor Core GPU Architecture", table 1.
-- rtx4090: NVIDIA GeForce RTX 4090, "NVIDIA Ada GPU Architecture", appendix A; products of half
-  precision with sums in float32.
-- mi300x: AMD Instinct MI300X, datasheet; multiprocessors are its compute units.
+  "NVIDIA A100 Tensor Core GPU Architecture".
+- rtx4090: NVIDIA GeForce RTX 4090, "NVIDIA Ada GPU Architecture", version 2.02, table 2.
+- mi300x: AMD Instinct MI300X data sheet; multiprocessors are its compute units.
+
+The rates of products are multiprocessors · operations of a cycle · clock: 4096 at 1.83 GHz (h100),
+2048 at 1.41 (a100) and at 2.1 (mi300x), 512 at 2.52 (rtx4090).
 """
 
 from dataclasses import dataclass
