@@ -1,7 +1,7 @@
 # make demo    see the backends, the speed-up, and a GAN that learns
 # make test    the test suite
 # make lint    style and types
-# make static  compile the GPU kernels, read the machine code: three minutes on 2 cores, no GPU
+# make static  compile the GPU kernels, read the machine code: eight minutes on 2 cores, no GPU
 # make bench-results    measure everything anew into bench/results: about three quarters of an hour on 2 cores
 # make sanitize    the tests of the native module under sanitizers: about ten minutes
 #
@@ -57,7 +57,7 @@ lint: $(INSTALLED)
 
 # The table changes with the kernels: `adaconv bench static --csv` writes it anew.
 static: $(INSTALLED)
-	$(BIN)/adaconv bench static --against bench/results/static.csv
+	$(BIN)/adaconv bench static --against bench/results/static.csv $(ARGS)
 
 # Each result is a table of numbers and a plot that is made from it alone.
 BENCH = $(BIN)/adaconv bench adaptive_conv $(BENCH_ARGS) \

@@ -135,13 +135,19 @@ def test_the_gate_closes(fault, tmp_path, tmp_path_factory):
 
 def test_a_table_is_compared_line_by_line(capsys):
     version = triton.__version__
-    old = f"kernel,registers,triton\na,16,{version}\nb,32,{version}\n"
-    new = old.replace("32", "33")
-    assert static._differences(old, old, Path("old.csv")) == []
-    found = static._differences(new, old, Path("old.csv"))
-    assert found[:2] == [f"- b,32,{version}", f"+ b,33,{version}"]
-    assert "old.csv is not what the kernels are compiled to" in found[2]
-    assert static._differences(new, old.replace(version, "0.1"), Path("old.csv")) == []
+    header, a, b = "kernel,registers,triton\n", f"a,16,{version}\n", f"b,32,{version}\n"
+    old, new = header + a + b, header + a + b.replace("32", "33")
+    both, path = ["a", "b"], Path("old.csv")
+
+    def found(text: str, before: str, kernels: list[str]) -> list[str]:
+        return static._differences(text, before, path, {"kernel": kernels})
+
+    assert found(old, old, both) == []
+    assert found(header + a, old, ["a"]) == []  # b was not compiled
+    assert found(header + a, old, both)[0] == f"- b,32,{version}"
+    assert found(new, old, both)[:2] == [f"- b,32,{version}", f"+ b,33,{version}"]
+    assert "old.csv is not what the kernels are compiled to" in found(new, old, both)[2]
+    assert found(new, old.replace(version, "0.1"), both) == []
     assert "not compared: old.csv is of Triton 0.1" in capsys.readouterr().out
 
 

@@ -9,7 +9,7 @@ import io
 import itertools
 import multiprocessing
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -51,7 +51,8 @@ def run(
             two cases of an operator alone: its kernels are those of bfloat16 with another name.
         target: GPUs, by default all of ``"sm_80"``, ``"sm_90"``, ``"sm_100"`` and ``"gfx942"``.
         csv: file to write the table to.
-        against: file that the table must be equal to.
+        against: file that the table must be equal to, in the lines of the operators, dtypes and
+            GPUs that were compiled; of all cases.
         processes: how many to compile in, by default one for each core; with 1, in this one.
 
     Returns:
@@ -78,7 +79,8 @@ def run(
         replace_file(csv, text.encode())
         console.print(f"lines: {csv}", markup=False)
     if before is not None:
-        faults += _differences(text, before, against)
+        compiled = {"operator": stems, "target": targets, "dtype": dtype or DTYPES}
+        faults += _differences(text, before, against, compiled)
     for fault in faults:
         console.print(f"gate: {fault}", markup=False, style="bold red", soft_wrap=True)
     if not faults:
@@ -145,17 +147,22 @@ def _text(rows: Sequence[Row]) -> str:
     return text.getvalue()
 
 
-def _differences(text: str, before: str, path: Path) -> list[str]:
+def _differences(
+    text: str, before: str, path: Path, compiled: Mapping[str, Sequence[str]]
+) -> list[str]:
     """Return what changed since the file was written; another compiler is no change."""
     import triton
 
-    versions = {line["triton"] for line in tables.DictReader(io.StringIO(before))}
+    lines = list(tables.DictReader(io.StringIO(before)))
+    versions = {line["triton"] for line in lines}
     if versions != {triton.__version__}:
         print(
             f"not compared: {path} is of Triton {', '.join(versions)}, this is {triton.__version__}"
         )
         return []
-    old, new = before.splitlines(), text.splitlines()
+    header, *rest = before.splitlines()
+    kept = [all(line[name] in values for name, values in compiled.items()) for line in lines]
+    old, new = [header, *itertools.compress(rest, kept)], text.splitlines()
     changed = [f"- {line}" for line in old if line not in new]
     changed += [f"+ {line}" for line in new if line not in old]
     return (
