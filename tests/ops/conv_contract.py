@@ -46,3 +46,26 @@ def check_autocast(case, single, double, backend, dtype):
     assert all(t.grad.dtype == torch.float32 for t in single)
     with torch.autocast("cpu", dtype):
         assert case.call(double, backend).dtype == torch.float64
+
+
+def check_errors_are_those_of_pytorch(case, results, names, tensors, gradient_of, backend):
+    """Against fp64, the kernel may err twice as much as PyTorch's own arithmetic in fp32."""
+    exact = results(case, tensors, gradient_of, "reference")
+    single = [t.float() for t in tensors]
+    ours = results(case, single, gradient_of, backend)
+    theirs = results(case, single, gradient_of, "reference")
+    for name, got, torchs, want in zip(names, ours, theirs, exact, strict=True):
+        error, allowed = (got - want).norm(), 2 * (torchs - want).norm() + 1e-7 * want.norm()
+        assert error <= allowed, f"{name}: error {error:.3e}, allowed {allowed:.3e}"
+
+
+def check_rounded_once(case, results, names, tensors, gradient_of, backend):
+    """Sums are kept in fp32, so that the error is that of rounding the result."""
+    dtype = tensors[0].dtype
+    got = results(case, tensors, gradient_of, backend)
+    double = [t.double() for t in tensors]
+    exact = results(case, double, lambda y: gradient_of(y).to(dtype).double(), "reference")
+    for name, ours, want in zip(names, got, exact, strict=True):
+        assert ours.dtype == dtype
+        error, allowed = (ours - want).norm(), torch.finfo(dtype).eps / 2 * want.norm()
+        assert error <= allowed, f"{name}: error {error:.3e}, allowed {allowed:.3e}"

@@ -4,7 +4,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from adaptive_separable_cases import Case, random_case, results
-from conv_contract import check_autocast, check_compiles, check_exports
+from conv_contract import (
+    check_autocast,
+    check_compiles,
+    check_errors_are_those_of_pytorch,
+    check_exports,
+    check_rounded_once,
+)
 
 from adaconv import adaptive_conv2d, adaptive_separable_conv2d
 from adaconv.cpu import adaptive_separable as kernels
@@ -45,29 +51,15 @@ def test_equals_the_definition(backend):
 
 @pytest.mark.parametrize("slope", [0.0, 0.2, 1.0])
 def test_error_is_that_of_pytorch(cpu_backend, slope):
-    """Against fp64, the kernel may err twice as much as PyTorch's own arithmetic in fp32."""
     case = Case(**{**LAYER.__dict__, "options": {"padding": 1, "negative_slope": slope}})
     tensors = case.tensors(normal(1, 0.3))
-    exact = results(case, tensors, gradient_of, "reference")
-    single = [t.float() for t in tensors]
-    ours = results(case, single, gradient_of, cpu_backend)
-    theirs = results(case, single, gradient_of, "reference")
-    for name, got, torchs, want in zip(NAMES, ours, theirs, exact, strict=True):
-        error, allowed = (got - want).norm(), 2 * (torchs - want).norm() + 1e-7 * want.norm()
-        assert error <= allowed, f"{name}: error {error:.3e}, allowed {allowed:.3e}"
+    check_errors_are_those_of_pytorch(case, results, NAMES, tensors, gradient_of, cpu_backend)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_is_rounded_once(cpu_backend, dtype):
-    """What lies between the stages is kept in fp32, so that the error is that of the result."""
     tensors = [t.to(dtype) for t in LAYER.tensors(normal(2, 0.3))]
-    got = results(LAYER, tensors, gradient_of, cpu_backend)
-    double = [t.double() for t in tensors]
-    exact = results(LAYER, double, lambda y: gradient_of(y).to(dtype).double(), "reference")
-    for name, ours, want in zip(NAMES, got, exact, strict=True):
-        assert ours.dtype == dtype
-        error, allowed = (ours - want).norm(), torch.finfo(dtype).eps / 2 * want.norm()
-        assert error <= allowed, f"{name}: error {error:.3e}, allowed {allowed:.3e}"
+    check_rounded_once(LAYER, results, NAMES, tensors, gradient_of, cpu_backend)
 
 
 @pytest.mark.parametrize(("precision", "allowed"), [("high", 2**-14), ("medium", 2**-7)])

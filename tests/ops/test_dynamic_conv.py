@@ -3,7 +3,13 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from conv_contract import check_autocast, check_compiles, check_exports
+from conv_contract import (
+    check_autocast,
+    check_compiles,
+    check_errors_are_those_of_pytorch,
+    check_exports,
+    check_rounded_once,
+)
 from dynamic_conv_cases import Case, results
 
 from adaconv import dynamic_conv2d
@@ -65,29 +71,15 @@ def test_shared_filters_are_repeated_ones(backend, filters):
 
 @KINDS
 def test_error_is_that_of_pytorch(cpu_backend, case):
-    """Against fp64, the kernel may err twice as much as PyTorch's own arithmetic in fp32."""
     tensors = case.tensors(normal(5))
-    exact = results(case, tensors, gradient_of, "reference")
-    single = [t.float() for t in tensors]
-    ours = results(case, single, gradient_of, cpu_backend)
-    theirs = results(case, single, gradient_of, "reference")
-    for name, got, torchs, want in zip(NAMES, ours, theirs, exact, strict=True):
-        error, allowed = (got - want).norm(), 2 * (torchs - want).norm() + 1e-7 * want.norm()
-        assert error <= allowed, f"{name}: error {error:.3e}, allowed {allowed:.3e}"
+    check_errors_are_those_of_pytorch(case, results, NAMES, tensors, gradient_of, cpu_backend)
 
 
 @KINDS
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_is_rounded_once(cpu_backend, case, dtype):
-    """Sums are kept in fp32, so that the error is that of rounding the result."""
     tensors = [t.to(dtype) for t in case.tensors(normal(6))]
-    got = results(case, tensors, gradient_of, cpu_backend)
-    double = [t.double() for t in tensors]
-    exact = results(case, double, lambda y: gradient_of(y).to(dtype).double(), "reference")
-    for name, ours, want in zip(NAMES, got, exact, strict=True):
-        assert ours.dtype == dtype
-        error, allowed = (ours - want).norm(), torch.finfo(dtype).eps / 2 * want.norm()
-        assert error <= allowed, f"{name}: error {error:.3e}, allowed {allowed:.3e}"
+    check_rounded_once(case, results, NAMES, tensors, gradient_of, cpu_backend)
 
 
 SMALL = [
