@@ -47,7 +47,7 @@ demo: $(INSTALLED)
 	@echo 'plot of the benchmark: $(DEMO)/bench.png'
 
 test: $(INSTALLED)
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n auto --dist loadfile $(ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check
