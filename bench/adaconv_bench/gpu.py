@@ -20,8 +20,8 @@ import adaconv
 import adaconv.models
 from adaconv_bench import gpu_family
 from adaconv_bench.gpu_device import DTYPES, Device, measure
+from adaconv_bench.operators.adaptive_conv import FORMULAS
 from adaconv_bench.operators.adaptive_conv.cases import Layer
-from adaconv_bench.operators.adaptive_conv.formulas import FORMULAS, Chosen, standing_in
 
 NAMES = ("y", "gx", "gd", "gP", "gq")
 
@@ -118,12 +118,12 @@ def time_layer(
         found = measure(lambda: layer_steps(layer, leaves, gy), device)
     rows = [{**head, "provider": "adaconv", **found, "floor_ms": floors}]
     for name in ("rows", "mulsum"):
-        with standing_in(FORMULAS[name]):
+        with FORMULAS.standing_in(name):
             found = measure(lambda: layer_steps(layer, leaves, gy), device)
         rows.append({**head, "provider": f"eager-{name}", **found})
     best = min(rows[1:], key=lambda row: row["fwd+bwd_ms"][1])["provider"].removeprefix("eager-")
     if device.real:
-        with standing_in(FORMULAS[best], compiled=True):
+        with FORMULAS.standing_in(best, compiles=True):
             found = measure(lambda: layer_steps(layer, leaves, gy), device)
         rows.append({**head, "provider": f"compile-{best}", **found})
     return rows
@@ -156,7 +156,7 @@ def time_generator(dtype: torch.dtype, device: Device) -> list[dict[str, Any]]:
     head = {"case": "generator", "dtype": str(dtype)[6:], "batch": len(latent)}
     for name, scope in {
         "adaconv": adaconv.backend("triton"),
-        "eager-rows": standing_in(Chosen()),
+        "eager-rows": FORMULAS.standing_in({}),
     }.items():
         with scope:
             rows.append({**head, "provider": name, **measure(lambda: (forward, both), device)})

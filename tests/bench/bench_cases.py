@@ -6,7 +6,8 @@ import time
 
 import torch
 from adaconv_bench import baselines
-from adaconv_bench.operators.adaptive_conv import Layer, Network, standing_in
+from adaconv_bench.formulas import standing_in
+from adaconv_bench.operators.adaptive_conv import FORMULAS, Layer, Network, Usual
 from adaconv_bench.registry import Provider
 
 LAYER = Layer("T1", 8, 8, 16)
@@ -14,7 +15,9 @@ NETWORK = Network("network", "adagan-3x3", 8, (Layer("T1", 8, 4, 2),), width=0.0
 
 
 def provider(formula, name: str = "adaconv") -> Provider:
-    return Provider(name, functools.partial(standing_in, formula))
+    """Return one that computes as a baseline: by P (weights, D) and q (weights,)."""
+    active = functools.partial(standing_in, FORMULAS.specification, Usual(formula))
+    return Provider(name, active)
 
 
 def one_percent_off(x, d, P, q):

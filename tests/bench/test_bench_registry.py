@@ -3,7 +3,7 @@ import pickle
 import pytest
 import torch
 from adaconv_bench import baselines
-from adaconv_bench.operators.adaptive_conv import FORMULAS, Chosen, Layer, standing_in
+from adaconv_bench.operators.adaptive_conv import FORMULAS, Layer, Usual
 from adaconv_bench.operators.adaptive_conv.cases import Penalty
 from adaconv_bench.registry import Provider, adaconv_provider, operator, stems
 from adaconv_bench.trial import fastest, settle
@@ -110,7 +110,7 @@ def test_a_formula_takes_part_in_layers_and_networks_and_leaves_no_trace():
 
     for case, expected in ((LAYER, [(576, 8)]), (NETWORK, [(288, 8), (72, 4), (18, 2), (27, 1)])):
         problem = case.problem(2, torch.float32)
-        with standing_in(counted):
+        with provider(counted).active():
             problem.forward()
         assert calls == expected
         calls.clear()
@@ -121,15 +121,15 @@ def test_a_formula_takes_part_in_layers_and_networks_and_leaves_no_trace():
 
 def test_the_chosen_formula_of_each_layer_is_the_one_that_computes_it(monkeypatch):
     calls = []
-    for name, formula in FORMULAS.items():
+    for name, formula in FORMULAS.named.items():
 
         def counted(*arguments, name=name, formula=formula):
             calls.append(name)
             return formula(*arguments)
 
-        monkeypatch.setitem(FORMULAS, name, counted)
+        monkeypatch.setitem(FORMULAS.named, name, counted)
     names = {(torch.float32, 8, 8, 16, 16): "mulsum", (torch.float64, 8, 8, 16, 16): "conv"}
-    with standing_in(Chosen(names)):
+    with FORMULAS.standing_in(names):
         LAYER.problem(2, torch.float32).forward()
         Layer("another", 8, 4, 16).problem(2, torch.float32).forward()
         LAYER.problem(2, torch.float64).forward()
@@ -142,7 +142,7 @@ def test_where_no_formula_computes_a_geometry_the_chosen_are_the_specification()
     )
     with adaconv.backend("reference"):
         expected = adaconv.adaptive_conv2d(x, d, P, q)
-    with standing_in(Chosen()):
+    with FORMULAS.standing_in({}):
         assert torch.equal(adaconv.adaptive_conv2d(x, d, P, q), expected)
 
 
@@ -154,11 +154,12 @@ def test_a_trial_finds_the_fastest_and_leaves_out_what_cannot_run():
 
 
 def test_the_best_formulations_settle_on_one_for_each_layer(monkeypatch):
-    for name in FORMULAS:
-        monkeypatch.setitem(FORMULAS, name, baselines.rows if name == "conv" else slow)
+    for name in FORMULAS.named:
+        formula = Usual(baselines.rows if name == "conv" else slow)
+        monkeypatch.setitem(FORMULAS.named, name, formula)
     settled = settle(OPERATOR.provider("eager"), [LAYER, NETWORK], 2, torch.float32, threads=1)
     assert settled.note == "T1 by conv"
-    assert settled.active.args[0].names == {
+    assert settled.active.args[0] == {
         (torch.float32, 8, 8, 16, 16): "conv",
         (torch.float32, 8, 4, 2, 2): "conv",
     }
@@ -168,5 +169,5 @@ def test_a_formula_refuses_what_the_baselines_do_not_compute():
     x, d, P, q = (
         torch.zeros(*s) for s in ((1, 2, 4, 4), (1, 2, 2, 2), (2, 2, 3, 3, 2), (2, 2, 3, 3))
     )
-    with standing_in(baselines.rows), pytest.raises(ValueError, match=r"got .*\(0, 0\)"):
+    with provider(baselines.rows).active(), pytest.raises(ValueError, match=r"got .*\(0, 0\)"):
         adaconv.adaptive_conv2d(x, d, P, q)

@@ -1,11 +1,10 @@
 import pytest
 import torch
 from adaconv_bench.gate import Gate
-from adaconv_bench.operators.adaptive_conv import PRESETS, Layer, standing_in
+from adaconv_bench.operators.adaptive_conv import PRESETS, PROVIDERS, Layer
 from adaconv_bench.operators.adaptive_conv.cases import Block
-from adaconv_bench.operators.adaptive_conv.formulas import Chosen
 from adaconv_bench.operators.adaptive_conv.presets import nearest, sized
-from adaconv_bench.registry import Provider, adaconv_provider, used_flops
+from adaconv_bench.registry import adaconv_provider, used_flops
 from bench_cases import NETWORK
 
 SWEEP = PRESETS["sweep"]
@@ -20,10 +19,6 @@ UNUSUAL = [
 ]
 
 
-def eager() -> Provider:
-    return Provider("eager", lambda: standing_in(Chosen()))
-
-
 @pytest.mark.parametrize("layer", UNUSUAL, ids=lambda layer: layer.name)
 def test_any_geometry_is_computed_and_counted(layer):
     x, P = (layer.problem(2, torch.float32).leaves[name] for name in "xP")
@@ -36,14 +31,14 @@ def test_any_geometry_is_computed_and_counted(layer):
     pairs = P.shape[0] * P.shape[1] * P.shape[4]
     assert layer.flops(2) == 2 * pairs * ones.numel()
     assert layer.used_flops(2) == 2 * pairs * ones.sum().item()
-    verdict = Gate(layer, eager()).check(adaconv_provider(None))
+    verdict = Gate(layer, PROVIDERS["eager"]).check(adaconv_provider(None))
     assert verdict.green, str(verdict)
 
 
 @pytest.mark.parametrize("window", [1, 3])
 def test_a_block_is_computed(window):
     block = Block("B", Layer("", 4, 3, 6), window)
-    verdict = Gate(block, eager()).check(adaconv_provider(None))
+    verdict = Gate(block, PROVIDERS["eager"]).check(adaconv_provider(None))
     assert verdict.green, str(verdict)
     problems = [block.problem(2, dtype, values=torch.bfloat16) for dtype in (torch.bfloat16,) * 2]
     for name, leaf in problems[0].leaves.items():

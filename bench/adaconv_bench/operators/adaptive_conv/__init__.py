@@ -1,9 +1,8 @@
 """Adaptive convolution: AdaGAN's layers, its whole generator, and any one shape."""
 
 from adaconv_bench.operators.adaptive_conv.cases import Layer, Network
-from adaconv_bench.operators.adaptive_conv.formulas import FORMULAS, Chosen, standing_in
 from adaconv_bench.operators.adaptive_conv.presets import PRESETS, STATIC
-from adaconv_bench.operators.adaptive_conv.providers import PROVIDERS, YARDSTICK
+from adaconv_bench.operators.adaptive_conv.providers import FORMULAS, PROVIDERS, YARDSTICK, Usual
 
 __all__ = [
     "FORMULAS",
@@ -11,8 +10,7 @@ __all__ = [
     "PROVIDERS",
     "STATIC",
     "YARDSTICK",
-    "Chosen",
     "Layer",
     "Network",
-    "standing_in",
+    "Usual",
 ]

@@ -196,6 +196,11 @@ class Block:
         """That of the layer, and K_adaptive."""
         return f"{self.layer.title} K_adaptive={self.adaptive_kernel}"
 
+    @property
+    def usual(self) -> bool:
+        """That of the layer."""
+        return self.layer.usual
+
     def flops(self, batch: int) -> float:
         """Those of the weight regression alone."""
         return self.layer.flops(batch)

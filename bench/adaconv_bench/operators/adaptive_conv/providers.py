@@ -1,75 +1,62 @@
-"""What adaconv is compared with: the formulas, eager and compiled."""
+"""What adaconv is compared with: the formulas of the baselines, eager and compiled."""
 
-import functools
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any
 
-import torch
+from torch import Tensor
 
-from adaconv_bench.operators.adaptive_conv.cases import Layer
-from adaconv_bench.operators.adaptive_conv.formulas import FORMULAS, Chosen, Key, standing_in
-from adaconv_bench.registry import Case, Provider
-from adaconv_bench.trial import fastest
+from adaconv.reference.adaptive_conv import adaptive_conv2d as specification
+from adaconv.reference.adaptive_conv import enlarge
+from adaconv_bench import baselines, formulas
 
-#: glibc keeps freed memory instead of returning it to the kernel, so that the temporaries of later
-#: steps cause no page faults.
-KEEP_HEAP = {
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": str(1 << 40),
-    "MALLOC_TOP_PAD_": str(1 << 28),
+TAPS = (3, 3)
+
+
+@dataclass(frozen=True)
+class Usual:
+    """A formula for what the baselines compute, with the arguments of the specification."""
+
+    formula: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+
+    def __call__(
+        self, x, d, P, q, b, stride, padding, dilation, groups, negative_slope, upsample
+    ) -> Tensor:
+        """Return y; raise a ValueError for any other geometry."""
+        options = stride, padding, dilation, groups, negative_slope
+        if not is_usual(P, q, *options):
+            raise ValueError(
+                "the baselines compute 3x3 kernels with stride, padding and dilation 1, one group, "
+                f"ReLU and a bias q; got kernel={tuple(P.shape[2:4])}, {options}, "
+                f"{'no q' if q is None else 'a q'}"
+            )
+        y = self.formula(enlarge(x, upsample), d, P.flatten(0, 3), q.flatten())
+        return y if b is None else y + b
+
+
+def is_usual(P, q, stride, padding, dilation, groups, negative_slope) -> bool:
+    """Return whether the baselines compute a call."""
+    geometry = tuple(P.shape[2:4]), tuple(stride), tuple(padding), tuple(dilation), groups
+    ones = (1, 1)
+    return geometry == (TAPS, ones, ones, ones, 1) and negative_slope == 0 and q is not None
+
+
+def rows(x, d, P, q, b, *options) -> Tensor:
+    """Compute by rows: the baseline where it can, else the specification, which does the same."""
+    usual = is_usual(P, q, *options[:-1])
+    return (NAMED["rows"] if usual else specification)(x, d, P, q, b, *options)
+
+
+def key(x: Tensor, d: Tensor, P: Tensor, *_: Any) -> Hashable:
+    """Return dtype and C, O, H, W."""
+    return x.dtype, x.shape[1], P.shape[0], d.shape[2], d.shape[3]
+
+
+NAMED: dict[str, formulas.Formula] = {
+    "rows": Usual(baselines.rows),
+    "mulsum": Usual(baselines.mulsum),
+    "conv": Usual(baselines.conv),
 }
-
-
-def choose(
-    provider: Provider, compiled: bool, cases: Sequence[Case], batch: int, dtype: torch.dtype
-) -> Provider:
-    """Return the provider with the formula that is the fastest at each layer of the cases.
-
-    Each is tried at ``batch`` samples under the conditions of the provider: compiled or not, and
-    in this process, whose environment is the provider's.
-    """
-    names: dict[Key, str] = {}
-    notes = {}
-    for layer in dict.fromkeys(layer for case in cases for layer in layers_of(case)):
-        candidates = {
-            name: Provider(name, functools.partial(standing_in, formula, compiled=compiled))
-            for name, formula in FORMULAS.items()
-        }
-        notes[layer.name] = fastest(candidates, layer, batch, dtype)
-        height, width = layer.picture
-        key = dtype, layer.channels, layer.out_channels, height, width
-        names[key] = notes[layer.name]
-    return replace(
-        provider,
-        active=functools.partial(standing_in, Chosen(names), compiled=compiled),
-        choose=None,
-        note=", ".join(f"{layer} by {name}" for layer, name in notes.items()),
-    )
-
-
-def layers_of(case: Case) -> tuple[Layer, ...]:
-    """Return the layers of the case that the formulas can compute."""
-    layers = (case,) if isinstance(case, Layer) else getattr(case, "layers", ())
-    return tuple(layer for layer in layers if layer.usual)
-
-
-def _providers() -> Iterator[Provider]:
-    for formula, suffix in [
-        (Chosen(), ""),
-        *((formula, f"-{name}") for name, formula in FORMULAS.items()),
-    ]:
-        eager = functools.partial(standing_in, formula)
-        compiled = functools.partial(standing_in, formula, compiled=True)
-        for provider, compiles in [
-            (Provider(f"eager{suffix}", eager), False),
-            (Provider(f"eager{suffix}-tuned", eager, environment=KEEP_HEAP), False),
-            (Provider(f"compile{suffix}", compiled, has_memory=False), True),
-        ]:
-            if suffix:
-                yield provider
-            else:
-                yield replace(provider, choose=functools.partial(choose, provider, compiles))
-
-
-PROVIDERS = {provider.name: provider for provider in _providers()}
+FORMULAS = formulas.Formulas("adaptive_conv.adaptive_conv2d", NAMED, rows, key)
+PROVIDERS = FORMULAS.providers()
 YARDSTICK = "eager"

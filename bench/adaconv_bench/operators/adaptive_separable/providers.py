@@ -3,26 +3,15 @@
 Shapes: x (N, C, H, W), d (N, D, H, W), P1 (C, 3, 3, D), P2 (O, C, D); kernel 3x3, zero padding 1.
 """
 
-import contextlib
-import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-import adaconv
-import adaconv.reference.adaptive_separable as reference
-from adaconv_bench.operators.adaptive_conv.providers import KEEP_HEAP
-from adaconv_bench.operators.adaptive_separable.cases import SeparableLayer
-from adaconv_bench.registry import Provider
-from adaconv_bench.trial import fastest
-
-Formula = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
-
-#: What identifies a layer to the choice of its formula: dtype and C, O, H, W.
-Key = tuple[torch.dtype, int, int, int, int]
+from adaconv_bench import formulas
 
 
 def rows(x, d, P1, q1, P2, q2):
@@ -58,90 +47,35 @@ def conv(x, d, P1, q1, P2, q2):
     return torch.einsum("nocl,ncl->nol", mixtures, u).unflatten(2, x.shape[2:])
 
 
-FORMULAS: dict[str, Formula] = {"rows": rows, "mulsum": mulsum, "conv": conv}
-
-
 @dataclass(frozen=True)
-class Chosen:
-    """The name of the formula of each layer; of those that are not named, ``otherwise``."""
+class Usual:
+    """A formula with the arguments of the specification, for the one geometry it computes."""
 
-    otherwise: str = "rows"
-    names: Mapping[Key, str] = field(default_factory=dict)
+    formula: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 
-    def formula(self, x: Tensor, P2: Tensor) -> Formula:
-        """Return the formula for these arguments of the operator."""
-        key = x.dtype, x.shape[1], P2.shape[0], x.shape[2], x.shape[3]
-        return FORMULAS[self.names.get(key, self.otherwise)]
-
-
-@contextlib.contextmanager
-def standing_in(chosen: Chosen, *, compiled: bool = False) -> Iterator[None]:
-    """Compute the operator by formulas, in the place of the reference backend."""
-
-    def compute(
-        x, d, P1, q1, P2, q2, b, stride, padding, dilation, groups, negative_slope, upsample
-    ):
+    def __call__(
+        self, x, d, P1, q1, P2, q2, b, stride, padding, dilation, groups, negative_slope, upsample
+    ) -> Tensor:
+        """Return y; raise a ValueError for any other geometry."""
         geometry = tuple(P1.shape[1:3]), tuple(stride), tuple(padding), tuple(dilation)
         if geometry != ((3, 3), (1, 1), (1, 1), (1, 1)) or (groups, upsample) != (1, 1):
             raise ValueError(f"the baselines compute 3x3 kernels with padding 1, got {geometry}")
-        formula = chosen.formula(x, P2)
-        y = (_compiled(formula) if compiled else formula)(x, d, P1, q1, P2, q2)
+        y = self.formula(x, d, P1, q1, P2, q2)
         return y if b is None else y + b
 
-    specification = reference.adaptive_separable_conv2d
-    reference.adaptive_separable_conv2d = compute
-    try:
-        with adaconv.backend("reference"):
-            yield
-    finally:
-        reference.adaptive_separable_conv2d = specification
+
+def key(x: Tensor, d: Tensor, P1: Tensor, q1: Tensor, P2: Tensor, *_: Any) -> Hashable:
+    """Return dtype and C, O, H, W."""
+    return x.dtype, x.shape[1], P2.shape[0], d.shape[2], d.shape[3]
 
 
-@functools.cache
-def _compiled(formula: Formula) -> Formula:
-    torch._dynamo.config.recompile_limit = 64  # one kernel per shape
-    return torch.compile(formula, dynamic=False)
-
-
-def choose(
-    provider: Provider,
-    compiled: bool,
-    cases: Sequence[SeparableLayer],
-    batch: int,
-    dtype: torch.dtype,
-) -> Provider:
-    """Return the provider with the formula that is the fastest at each layer of the cases."""
-    candidates = {
-        name: Provider(name, functools.partial(standing_in, Chosen(name), compiled=compiled))
-        for name in FORMULAS
-    }
-    names: dict[Key, str] = {}
-    notes = {}
-    for layer in cases:
-        height, width = layer.picture
-        best = notes[layer.name] = fastest(candidates, layer, batch, dtype)
-        names[dtype, layer.channels, layer.out_channels, height, width] = best
-    return replace(
-        provider,
-        active=functools.partial(standing_in, Chosen(names=names), compiled=compiled),
-        choose=None,
-        note=", ".join(f"{layer} by {name}" for layer, name in notes.items()),
-    )
-
-
-def _providers() -> Iterator[Provider]:
-    for kind, suffix, compiled, environment in [
-        ("eager", "", False, {}),
-        ("eager", "-tuned", False, KEEP_HEAP),
-        ("compile", "", True, {}),
-    ]:
-        active = functools.partial(standing_in, Chosen(), compiled=compiled)
-        provider = Provider(f"{kind}{suffix}", active, environment, has_memory=not compiled)
-        yield replace(provider, choose=functools.partial(choose, provider, compiled))
-        for name in FORMULAS:
-            active = functools.partial(standing_in, Chosen(name), compiled=compiled)
-            yield replace(provider, name=f"{kind}-{name}{suffix}", active=active)
-
-
-PROVIDERS = {provider.name: provider for provider in _providers()}
+NAMED: dict[str, formulas.Formula] = {
+    "rows": Usual(rows),
+    "mulsum": Usual(mulsum),
+    "conv": Usual(conv),
+}
+FORMULAS = formulas.Formulas(
+    "adaptive_separable.adaptive_separable_conv2d", NAMED, NAMED["rows"], key
+)
+PROVIDERS = FORMULAS.providers()
 YARDSTICK = "eager"

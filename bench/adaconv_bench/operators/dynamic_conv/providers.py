@@ -1,49 +1,64 @@
-"""What adaconv is compared with: the formulas, eager and compiled."""
+"""What adaconv is compared with: the formulas of PyTorch, eager and compiled.
 
-import functools
-from collections.abc import Sequence
-from dataclasses import replace
+The products of each take weights w (N, U, M, K, L) and unfolded columns (N, U, R, K, L) and return
+(N, U, M, R, L): the channels fall into U units, of M filters for one group or of one filter for R
+groups; K are the taps of all channels of a group, L the pixels.
+"""
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
-from adaconv_bench.operators.dynamic_conv.formulas import FORMULAS, Chosen, standing_in
-from adaconv_bench.registry import Case, Provider
-from adaconv_bench.trial import fastest
-
-
-def choose(
-    provider: Provider, compiled: bool, cases: Sequence[Case], batch: int, dtype: torch.dtype
-) -> Provider:
-    """Return the provider with the formula that is the fastest at each case."""
-    candidates = {
-        name: Provider(name, functools.partial(standing_in, name, compiled=compiled))
-        for name in FORMULAS
-    }
-    notes = {case.name: fastest(candidates, case, batch, dtype) for case in cases}
-    names = {
-        (dtype, tuple(case.problem(1, dtype).leaves["w"].shape[1:])): notes[case.name]
-        for case in cases
-    }
-    return replace(
-        provider,
-        active=functools.partial(standing_in, Chosen(names), compiled=compiled),
-        choose=None,
-        note=", ".join(f"{case} by {name}" for case, name in notes.items()),
-    )
+from adaconv_bench import formulas
 
 
-def _provider(name: str, compiled: bool) -> Provider:
-    active = functools.partial(standing_in, Chosen(), compiled=compiled)
-    provider = Provider(name, active, has_memory=not compiled)
-    return replace(provider, choose=functools.partial(choose, provider, compiled))
+def einsum(w: Tensor, columns: Tensor) -> Tensor:
+    """What most people would write first."""
+    return torch.einsum("numkl,nurkl->numrl", w, columns)
 
 
-PROVIDERS = {
-    "eager": _provider("eager", False),
-    "compile": _provider("compile", True),
-    **{
-        f"eager-{name}": Provider(f"eager-{name}", functools.partial(standing_in, name))
-        for name in FORMULAS
-    },
+def mulsum(w: Tensor, columns: Tensor) -> Tensor:
+    """Broadcast product and sum."""
+    return (w.unsqueeze(3) * columns.unsqueeze(2)).sum(4)
+
+
+def bmm(w: Tensor, columns: Tensor) -> Tensor:
+    """One small product per pixel."""
+    rows = w.permute(0, 1, 4, 2, 3)
+    return (rows @ columns.permute(0, 1, 4, 3, 2)).permute(0, 1, 3, 4, 2)
+
+
+@dataclass(frozen=True)
+class Unfolded:
+    """The operator by products with unfolded columns, with the arguments of the specification."""
+
+    product: Callable[[Tensor, Tensor], Tensor]
+
+    def __call__(self, x, w, b, stride, padding, dilation, groups) -> Tensor:
+        """Return y."""
+        n, filters, _, kh, kw, *picture = w.shape
+        columns = F.unfold(x, (kh, kw), dilation, padding, stride)
+        units = min(filters, groups)
+        split = columns.view(n, units, groups // units, -1, columns.shape[2])
+        weights = w.reshape(n, units, filters // units, -1, columns.shape[2])
+        y = self.product(weights, split).reshape(n, -1, *picture)
+        return y if b is None else y + b
+
+
+def key(x: Tensor, w: Tensor, *_: Any) -> Hashable:
+    """Return dtype and shape of a picture's weights."""
+    return w.dtype, tuple(w.shape[1:])
+
+
+NAMED: dict[str, formulas.Formula] = {
+    "einsum": Unfolded(einsum),
+    "mulsum": Unfolded(mulsum),
+    "bmm": Unfolded(bmm),
 }
+FORMULAS = formulas.Formulas("dynamic_conv.dynamic_conv2d", NAMED, NAMED["mulsum"], key)
+PROVIDERS = FORMULAS.providers()
 YARDSTICK = "eager"

@@ -3,26 +3,16 @@
 Shapes: x (N, C, H, W), d (N, D, GH, GW), P (O, C, 3, 3, D), a (N, J, H, W); zero padding 1.
 """
 
-import contextlib
-import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-import adaconv
 import adaconv.reference.local_adaptive as reference
-from adaconv_bench.operators.adaptive_conv.providers import KEEP_HEAP
-from adaconv_bench.operators.local_adaptive.cases import LocalLayer
-from adaconv_bench.registry import Provider
-from adaconv_bench.trial import fastest
-
-Formula = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, int], Tensor]
-
-#: What identifies a layer to the choice of its formula: dtype, shapes of P and a, pitch.
-Key = tuple[torch.dtype, tuple[int, ...], tuple[int, ...], int]
+from adaconv_bench import formulas
 
 
 def _regressed(d: Tensor, P: Tensor, q: Tensor) -> Tensor:
@@ -75,93 +65,31 @@ def cells(x, d, P, q, a, pitch):
     return y[:, :, near : near + h, near : near + w]
 
 
-FORMULAS: dict[str, Formula] = {"mixed": mixed, "cells": cells}
-
-
 @dataclass(frozen=True)
-class Chosen:
-    """The name of the formula of each layer; of those that are not named, ``otherwise``."""
+class Usual:
+    """A formula with the arguments of the specification, for the one geometry it computes."""
 
-    otherwise: str = "cells"
-    names: Mapping[Key, str] = field(default_factory=dict)
+    formula: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, int], Tensor]
 
-    def formula(self, P: Tensor, a: Tensor, pitch: int) -> Formula:
-        """Return the formula for these arguments of the operator."""
-        return FORMULAS[self.names.get(_key(P, a, pitch), self.otherwise)]
-
-
-def _key(P: Tensor, a: Tensor, pitch: int) -> Key:
-    return P.dtype, tuple(P.shape), tuple(a.shape[1:]), pitch
-
-
-@contextlib.contextmanager
-def standing_in(chosen: Chosen, *, compiled: bool = False) -> Iterator[None]:
-    """Compute the operator by formulas, in the place of the reference backend."""
-
-    def compute(
-        x, d, P, q, a, b, pitch, stride, padding, dilation, groups, negative_slope, upsample
-    ):
+    def __call__(
+        self, x, d, P, q, a, b, pitch, stride, padding, dilation, groups, negative_slope, upsample
+    ) -> Tensor:
+        """Return y; raise a ValueError for any other geometry."""
         geometry = tuple(P.shape[2:4]), tuple(stride), tuple(padding), tuple(dilation)
         if geometry != ((3, 3), (1, 1), (1, 1), (1, 1)) or (groups, upsample) != (1, 1):
             raise ValueError(f"the baselines compute 3x3 kernels with padding 1, got {geometry}")
-        formula = chosen.formula(P, a, pitch)
-        y = (_compiled(formula) if compiled else formula)(x, d, P, q, a, pitch)
+        y = self.formula(x, d, P, q, a, pitch)
         return y if b is None else y + b
 
-    specification = reference.local_adaptive_conv2d
-    reference.local_adaptive_conv2d = compute
-    try:
-        with adaconv.backend("reference"):
-            yield
-    finally:
-        reference.local_adaptive_conv2d = specification
+
+def key(
+    x: Tensor, d: Tensor, P: Tensor, q: Tensor, a: Tensor, b: Tensor, pitch: int, *_: Any
+) -> Hashable:
+    """Return dtype, shapes of P and of a picture of a, pitch."""
+    return P.dtype, tuple(P.shape), tuple(a.shape[1:]), pitch
 
 
-@functools.cache
-def _compiled(formula: Formula) -> Formula:
-    torch._dynamo.config.recompile_limit = 64  # one kernel per shape
-    return torch.compile(formula, dynamic=False)
-
-
-def choose(
-    provider: Provider,
-    compiled: bool,
-    cases: Sequence[LocalLayer],
-    batch: int,
-    dtype: torch.dtype,
-) -> Provider:
-    """Return the provider with the formula that is the fastest at each layer of the cases."""
-    candidates = {
-        name: Provider(name, functools.partial(standing_in, Chosen(name), compiled=compiled))
-        for name in FORMULAS
-    }
-    names: dict[Key, str] = {}
-    notes = {}
-    for layer in cases:
-        best = notes[layer.name] = fastest(candidates, layer, batch, dtype)
-        leaves = layer.problem(1, dtype).leaves
-        names[_key(leaves["P"], leaves["a"], layer.pitch)] = best
-    return replace(
-        provider,
-        active=functools.partial(standing_in, Chosen(names=names), compiled=compiled),
-        choose=None,
-        note=", ".join(f"{layer} by {name}" for layer, name in notes.items()),
-    )
-
-
-def _providers() -> Iterator[Provider]:
-    for kind, suffix, compiled, environment in [
-        ("eager", "", False, {}),
-        ("eager", "-tuned", False, KEEP_HEAP),
-        ("compile", "", True, {}),
-    ]:
-        active = functools.partial(standing_in, Chosen(), compiled=compiled)
-        provider = Provider(f"{kind}{suffix}", active, environment, has_memory=not compiled)
-        yield replace(provider, choose=functools.partial(choose, provider, compiled))
-        for name in FORMULAS:
-            active = functools.partial(standing_in, Chosen(name), compiled=compiled)
-            yield replace(provider, name=f"{kind}-{name}{suffix}", active=active)
-
-
-PROVIDERS = {provider.name: provider for provider in _providers()}
+NAMED: dict[str, formulas.Formula] = {"mixed": Usual(mixed), "cells": Usual(cells)}
+FORMULAS = formulas.Formulas("local_adaptive.local_adaptive_conv2d", NAMED, NAMED["cells"], key)
+PROVIDERS = FORMULAS.providers()
 YARDSTICK = "eager"

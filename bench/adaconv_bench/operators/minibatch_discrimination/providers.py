@@ -1,17 +1,9 @@
 """What adaconv is compared with: all pairs by broadcasting, and distances by ``torch.cdist``."""
 
-import contextlib
-import functools
-from collections.abc import Callable, Iterator
-
 import torch
 from torch import Tensor
 
-import adaconv
-import adaconv.reference.minibatch_discrimination as reference
-from adaconv_bench.registry import Provider
-
-Formula = Callable[[Tensor, Tensor | None, int | None], Tensor]
+from adaconv_bench.formulas import Formulas
 
 
 def broadcast(M: Tensor, Z: Tensor | None, skip: int | None) -> Tensor:
@@ -29,35 +21,16 @@ def cdist(M: Tensor, Z: Tensor | None, skip: int | None) -> Tensor:
     return o if skip is None else o - 1
 
 
-@contextlib.contextmanager
-def standing_in(formula: Formula, *, compiled: bool = False) -> Iterator[None]:
-    """Compute the operator by a formula, in the place of the reference backend."""
-    specification = reference.minibatch_discrimination
-    reference.minibatch_discrimination = _compiled(formula) if compiled else formula
-    try:
-        with adaconv.backend("reference"):
-            yield
-    finally:
-        reference.minibatch_discrimination = specification
-
-
-@functools.cache
-def _compiled(formula: Formula) -> Formula:
-    return torch.compile(formula, dynamic=False)
-
-
-def _provider(name: str, formula: Formula, *, compiled: bool = False) -> Provider:
-    active = functools.partial(standing_in, formula, compiled=compiled)
-    return Provider(name, active, has_memory=not compiled)
-
-
+FORMULAS = Formulas(
+    "minibatch_discrimination.minibatch_discrimination", {"cdist": cdist, "broadcast": broadcast}
+)
 PROVIDERS = {
     provider.name: provider
     for provider in (
-        _provider("eager", cdist),
-        _provider("eager-broadcast", broadcast),
-        _provider("compile", broadcast, compiled=True),
-        _provider("compile-cdist", cdist, compiled=True),
+        FORMULAS.provider("eager", "cdist"),
+        FORMULAS.provider("eager-broadcast", "broadcast"),
+        FORMULAS.provider("compile", "broadcast", compiles=True),
+        FORMULAS.provider("compile-cdist", "cdist", compiles=True),
     )
 }
 YARDSTICK = "eager"

@@ -1,16 +1,14 @@
 """What adaconv is compared with: PyTorch's parametrization of each layer, and compiled formulas."""
 
-import contextlib
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn.utils import parametrizations
 
-import adaconv
-import adaconv.reference.spectral_norm as reference
-from adaconv_bench.registry import Provider
+from adaconv.reference.spectral_norm import spectral_normalize
+from adaconv_bench.formulas import Formulas
 
 Result = tuple[list[Tensor], Sequence[Tensor], Sequence[Tensor]]
 
@@ -38,30 +36,11 @@ def _module() -> parametrizations._SpectralNorm:
     return parametrizations._SpectralNorm(torch.ones(2, 2))
 
 
-@functools.cache
-def _compiled() -> Callable[..., Result]:
-    return torch.compile(reference.spectral_normalize, dynamic=False)
-
-
-@contextlib.contextmanager
-def standing_in(formula: Callable[[], Callable[..., Result]]) -> Iterator[None]:
-    """Compute the operator by what ``formula`` returns, in the place of the reference backend."""
-    standing = formula()
-    specification = reference.spectral_normalize
-    reference.spectral_normalize = standing
-    try:
-        with adaconv.backend("reference"):
-            yield
-    finally:
-        reference.spectral_normalize = specification
-
-
-def _pytorch() -> Callable[..., Result]:
-    return pytorch
-
-
+FORMULAS = Formulas(
+    "spectral_norm.spectral_normalize", {"pytorch": pytorch, "specification": spectral_normalize}
+)
 PROVIDERS = {
-    "eager": Provider("eager", functools.partial(standing_in, _pytorch)),
-    "compile": Provider("compile", functools.partial(standing_in, _compiled), has_memory=False),
+    "eager": FORMULAS.provider("eager", "pytorch"),
+    "compile": FORMULAS.provider("compile", "specification", compiles=True),
 }
 YARDSTICK = "eager"
