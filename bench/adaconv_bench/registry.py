@@ -1,8 +1,9 @@
 """What can be benchmarked: operators with their cases and providers, found in a folder.
 
 A module of :mod:`adaconv_bench.operators` is named after its operator's stem and defines
-``PRESETS``, ``PROVIDERS`` and ``YARDSTICK``, and ``STATIC`` where it has Triton kernels; adding an
-operator adds such a file and edits nothing.
+``PRESETS``, ``PROVIDERS`` and ``YARDSTICK``, ``STATIC`` where it has Triton kernels, and ``SUITE``
+unless ``adaconv bench all`` measures all its presets; adding an operator adds such a file and edits
+nothing.
 """
 
 import contextlib
@@ -179,6 +180,8 @@ class Operator:
         providers: the formulations that adaconv can be compared with.
         yardstick: name of the formulation whose error is the measure of an error.
         static: cases that together have every configuration of the operator's Triton kernels.
+        suite: the presets that are measured with those of all operators, and the formulations that
+            each is compared with beside the one that is asked for.
     """
 
     stem: str
@@ -186,6 +189,7 @@ class Operator:
     providers: Mapping[str, Provider]
     yardstick: str
     static: Sequence[Case] = ()
+    suite: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def provider(self, name: str) -> Provider:
         """Return the formulation or the backend of that name."""
@@ -216,7 +220,8 @@ def operator(stem: str) -> Operator:
         f"{operators.__name__}.{closest(stem, stems(), 'operator to benchmark')}"
     )
     static = getattr(module, "STATIC", ())
-    return Operator(stem, module.PRESETS, module.PROVIDERS, module.YARDSTICK, static)
+    suite = getattr(module, "SUITE", dict.fromkeys(module.PRESETS, ()))
+    return Operator(stem, module.PRESETS, module.PROVIDERS, module.YARDSTICK, static, suite)
 
 
 def stems() -> list[str]:

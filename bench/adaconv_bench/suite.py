@@ -9,10 +9,6 @@ from adaconv_bench.results import replace_file
 from adaconv_bench.runner import Contest
 from adaconv_bench.timing import Budget
 
-#: The presets of an operator that are measured, those that it has, with the samples per call (None:
-#: the preset's own); of an operator that has none of them all are.
-PRESETS = {"quick": None, "second-order": 2}
-
 
 def run(
     *,
@@ -35,9 +31,9 @@ def run(
         raise ValueError(f"a file must be named to write to, got the folder {json}")
     budget = Budget(repeats, seconds)
     contests = [
-        Contest.of(stem, preset, [against], backend, "float32", batch, threads, budget)
+        Contest.of(stem, preset, [against, *beside], backend, "float32", None, threads, budget)
         for stem in stems()
-        for preset, batch in _presets(stem).items()
+        for preset, beside in operator(stem).suite.items()
     ]
     console = table.console()
     reports = []
@@ -54,9 +50,3 @@ def run(
     verdict = f"red: {red}" if red else f"green, {len(stems())} operators"
     console.print(f"gate of all: {verdict}", markup=False, style="bold red" if red else "green")
     return 0 if green else 1
-
-
-def _presets(stem: str) -> dict[str, int | None]:
-    names = operator(stem).presets
-    chosen = {name: batch for name, batch in PRESETS.items() if name in names}
-    return chosen or dict.fromkeys(names)

@@ -4,7 +4,7 @@ import json
 import pytest
 from adaconv_bench import cost, database, plot, runner, suite
 from adaconv_bench.operators import adaptive_conv
-from adaconv_bench.registry import Preset, adaconv_provider, stems
+from adaconv_bench.registry import Preset, adaconv_provider, operator, stems
 from bench_cases import LAYER, one_percent_off, provider
 
 SMALL = {"channels": (4, 8), "size": 4, "batch": 2, "threads": 1, "seconds": 0.01}
@@ -77,12 +77,9 @@ def test_bad_numbers_are_refused(changes, message):
 def two_operators(monkeypatch, no_processes):
     """A suite of two small presets, measured here."""
     monkeypatch.setattr(runner, "in_fresh_process", lambda function, *a, **o: function(*a, **o))
-    presets = {
-        "quick": Preset("", 2, (LAYER,)),
-        "second-order": Preset("", 2, (LAYER,)),
-        "other": None,
-    }
-    monkeypatch.setattr(adaptive_conv, "PRESETS", presets)
+    presets = {name: Preset("", 2, (LAYER,)) for name in ("some", "more")}
+    monkeypatch.setattr(adaptive_conv, "PRESETS", {**presets, "other": None})
+    monkeypatch.setattr(adaptive_conv, "SUITE", {"some": (), "more": ("eager-conv",)})
     monkeypatch.setattr(suite, "stems", lambda: ["adaptive_conv"])
 
 
@@ -92,15 +89,20 @@ def test_all_operators_are_measured_under_one_gate(two_operators, tmp_path, caps
     assert "gate of all: green" in capsys.readouterr().out
     content = json.loads(path.read_text())
     assert content["green"]
-    assert [r["preset"] for r in content["reports"]] == ["quick", "second-order"]
+    assert [r["preset"] for r in content["reports"]] == ["some", "more"]
+    compared = [{row["provider"] for row in r["rows"]} for r in content["reports"]]
+    assert compared == [{"adaconv", "eager"}, {"adaconv", "eager", "eager-conv"}]
 
 
 def test_one_red_operator_makes_all_red(two_operators, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(runner, "adaconv_provider", lambda backend: provider(one_percent_off))
     assert suite.run(threads=1, repeats=1, json=tmp_path / "all.json") == 1
-    assert "gate of all: red: adaptive_conv (quick)" in capsys.readouterr().out
+    assert "gate of all: red: adaptive_conv (some)" in capsys.readouterr().out
     assert not json.loads((tmp_path / "all.json").read_text())["green"]
 
 
 def test_every_operator_has_its_part_in_all():
-    assert all(suite._presets(stem) for stem in stems())
+    for each in map(operator, stems()):
+        assert each.suite
+        assert set(each.suite) <= set(each.presets)
+        assert all(set(beside) <= set(each.providers) for beside in each.suite.values())

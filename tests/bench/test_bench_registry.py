@@ -32,12 +32,14 @@ def test_the_presets_hold_the_layers_of_the_paper():
         "adagan-stl10": stl10,
         "quick": cifar10,
         "second-order": penalties,
+        "penalty": penalties[2:3],
     }
     assert {name: OPERATOR.presets[name].batch for name in titles} == {
         "adagan-cifar10": 64,
         "adagan-stl10": 64,
         "quick": 2,
         "second-order": 16,
+        "penalty": 16,
     }
 
 

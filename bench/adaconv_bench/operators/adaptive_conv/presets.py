@@ -106,6 +106,8 @@ def _sweep() -> Preset:
     return Preset(description, batch, tuple(cases), places)
 
 
+PENALTIES = tuple(Penalty(*astuple(layer)) for layer in TUNED)
+
 PRESETS = {
     "adagan-cifar10": _adagan("AdaGAN-3x3 at the size of CIFAR-10", 32, 64),
     "adagan-stl10": _adagan("AdaGAN-3x3 at the size of STL-10", 48, 64),
@@ -113,10 +115,14 @@ PRESETS = {
     "second-order": Preset(
         "AdaGAN-3x3's layers under a gradient penalty, at the size of CIFAR-10",
         16,
-        tuple(Penalty(*astuple(layer)) for layer in TUNED),
+        PENALTIES,
     ),
+    "penalty": Preset("the third of these", 16, PENALTIES[2:3]),
     "sweep": _sweep(),
 }
+
+#: What stands for this operator in `adaconv bench all`.
+SUITE = {"quick": (), "penalty": ()}
 
 #: AdaGAN's layers, and one of several blocks of features and tiles of outputs.
 STATIC = (*TUNED, Layer("blocks", 32, 150, 8, features=256))

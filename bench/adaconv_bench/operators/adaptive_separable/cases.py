@@ -71,3 +71,6 @@ def _separable(preset: Preset) -> Preset:
 PRESETS = {name: _separable(WHOLE[name]) for name in ("adagan-cifar10", "adagan-stl10", "quick")}
 
 STATIC = PRESETS["adagan-cifar10"].cases
+
+#: What stands for this operator in `adaconv bench all`.
+SUITE = {"adagan-cifar10": ()}

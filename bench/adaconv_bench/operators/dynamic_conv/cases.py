@@ -97,3 +97,6 @@ PRESETS = {
 
 #: One filter for each output, for few outputs, for each channel, and shared.
 STATIC = (ADAGAN[0], ADAGAN[3], *SHARED)
+
+#: What stands for this operator in `adaconv bench all`.
+SUITE = {"quick": ()}

@@ -108,3 +108,6 @@ PRESETS = {
     **{name: _preset(name) for name in ("adagan-cifar10", "adagan-stl10", "quick")},
     "grids": _grids(),
 }
+
+#: What stands for this operator in `adaconv bench all`.
+SUITE = {"adagan-cifar10": ()}

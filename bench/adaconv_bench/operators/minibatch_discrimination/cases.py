@@ -72,3 +72,6 @@ PRESETS = {
 }
 
 STATIC = (*_PUBLISHED, *PRESETS["wide"].cases)
+
+#: What stands for this operator in `adaconv bench all`.
+SUITE = {"improved-gan": ("eager-broadcast",)}
