@@ -4,13 +4,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from adaptive_conv_cases import Case, random_case, results
-from conv_contract import (
-    check_autocast,
-    check_compiles,
-    check_errors_are_those_of_pytorch,
-    check_exports,
-    check_rounded_once,
-)
 
 import adaconv
 import adaconv.cpu as cpu
@@ -18,7 +11,6 @@ from adaconv import adaptive_conv2d
 from adaconv.ops import adaptive_conv_double
 from adaconv.reference.adaptive_conv import enlarge
 
-NAMES = ["y", "x", "d", "P", "q", "b"]
 ADAGAN = Case(2, 32, 16, (16, 16), (3, 3), 32, options={"padding": 1})
 
 
@@ -50,19 +42,6 @@ def test_equals_the_definition(backend):
                     taps = padded[:, first + c, u * dh :, v * dw :][:, ::sh, ::sw][:, :oh, :ow]
                     expected[:, o] += weights[:, o, c, u, v] * taps
     torch.testing.assert_close(case.call((x, d, P, q, b), backend), expected)
-
-
-@pytest.mark.parametrize("slope", [0.0, 0.2, 1.0])
-def test_error_is_that_of_pytorch(cpu_backend, slope):
-    case = Case(**{**ADAGAN.__dict__, "options": {"padding": 1, "negative_slope": slope}})
-    tensors = case.tensors(normal(1, 0.3))
-    check_errors_are_those_of_pytorch(case, results, NAMES, tensors, gradient_of, cpu_backend)
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_is_rounded_once(cpu_backend, dtype):
-    tensors = [t.to(dtype) for t in ADAGAN.tensors(normal(2, 0.3))]
-    check_rounded_once(ADAGAN, results, NAMES, tensors, gradient_of, cpu_backend)
 
 
 @pytest.mark.parametrize(("precision", "allowed"), [("high", 2**-14), ("medium", 2**-7)])
@@ -117,47 +96,6 @@ def test_gradients_of_both_orders(backend, slope, upsample, chunk, monkeypatch):
     tensors = [t.requires_grad_() for t in case.tensors(normal(3))]
     assert torch.autograd.gradcheck(lambda *t: case.call(t, backend), tensors)
     assert torch.autograd.gradgradcheck(lambda *t: case.call(t, backend), tensors)
-
-
-def test_third_order(cpu_backend):
-    case = Case(1, 2, 2, (4, 4), (2, 2), 2, groups=2)
-
-    def third(backend):
-        tensors = [t.requires_grad_() for t in case.tensors(normal(4))]
-        value = (case.call(tensors, backend) ** 3).sum()
-        for create_graph in (True, True, False):
-            found = torch.autograd.grad(value, tensors[:4], create_graph=create_graph)
-            value = sum((g**2).sum() for g in found)
-        return found
-
-    for got, want in zip(third(cpu_backend), third("reference"), strict=True):
-        torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-10)
-
-
-@pytest.mark.parametrize("wanted", range(5))
-def test_one_gradient_alone(backend, wanted):
-    tensors = ADAGAN.tensors(normal(5))
-    expected = results(ADAGAN, tensors, gradient_of, backend)[1 + wanted]
-    tensors[wanted].requires_grad_()
-    y = ADAGAN.call(tensors, backend)
-    (got,) = torch.autograd.grad(y, tensors[wanted], gradient_of(y))
-    torch.testing.assert_close(got, expected, rtol=0, atol=0)
-
-
-def test_channels_last_is_kept(cpu_backend):
-    tensors = ADAGAN.tensors(normal(8))
-    expected = ADAGAN.call(tensors, cpu_backend)
-    x = tensors[0].to(memory_format=torch.channels_last)
-    y = ADAGAN.call([x, *tensors[1:]], cpu_backend)
-    assert expected.is_contiguous()
-    assert y.is_contiguous(memory_format=torch.channels_last)
-    assert torch.equal(y, expected)
-
-
-def test_unbatched(backend):
-    x, d, P, q, b = ADAGAN.tensors(normal(9))
-    y = adaptive_conv2d(x[0], d[0], P, q, b[0], padding=1, backend=backend)
-    assert torch.equal(y, ADAGAN.call((x[:1], d[:1], P, q, b[:1]), backend)[0])
 
 
 @pytest.mark.parametrize("kernel_size", [(3, 3), (2, 4), (1, 5)])
@@ -264,22 +202,6 @@ def test_recomputing_saves_no_bits(cpu_backend):
 
     assert saved("mask")[0] >= 2 * 16 * 16 * tensors[2][..., 0].numel() / 8
     assert saved("recompute") == [0]
-
-
-@pytest.mark.parametrize("dynamic", [False, True])
-def test_compiles_without_graph_breaks(cpu_backend, dynamic):
-    cases = [Case(**{**ADAGAN.__dict__, "batch": batch}) for batch in (2, 3)]
-    check_compiles(adaptive_conv2d, cases, lambda: normal(15), gradient_of, dynamic)
-
-
-def test_exports(cpu_backend):
-    check_exports(adaptive_conv2d, ADAGAN.tensors(normal(16)))
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_autocast(backend, dtype):
-    single, double = ADAGAN.tensors(normal(17, 0.3)), ADAGAN.tensors(normal(18))
-    check_autocast(ADAGAN, single, double, backend, dtype)
 
 
 def test_default_backend_is_the_fastest_available():

@@ -4,15 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from adaptive_separable_cases import Case, random_case, results
-from conv_contract import (
-    check_autocast,
-    check_compiles,
-    check_errors_are_those_of_pytorch,
-    check_exports,
-    check_rounded_once,
-)
 
-from adaconv import adaptive_conv2d, adaptive_separable_conv2d
+from adaconv import adaptive_conv2d
 from adaconv.cpu import adaptive_separable as kernels
 
 NAMES = ["y", "x", "d", "P1", "q1", "P2", "q2", "b"]
@@ -47,19 +40,6 @@ def test_equals_the_definition(backend):
         group = slice(0, 2) if o < 3 else slice(2, 4)
         expected[:, o] += (second[:, o] * u[:, group]).sum(1)
     torch.testing.assert_close(case.call((x, d, P1, q1, P2, q2, b), backend), expected)
-
-
-@pytest.mark.parametrize("slope", [0.0, 0.2, 1.0])
-def test_error_is_that_of_pytorch(cpu_backend, slope):
-    case = Case(**{**LAYER.__dict__, "options": {"padding": 1, "negative_slope": slope}})
-    tensors = case.tensors(normal(1, 0.3))
-    check_errors_are_those_of_pytorch(case, results, NAMES, tensors, gradient_of, cpu_backend)
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_is_rounded_once(cpu_backend, dtype):
-    tensors = [t.to(dtype) for t in LAYER.tensors(normal(2, 0.3))]
-    check_rounded_once(LAYER, results, NAMES, tensors, gradient_of, cpu_backend)
 
 
 @pytest.mark.parametrize(("precision", "allowed"), [("high", 2**-14), ("medium", 2**-7)])
@@ -101,64 +81,6 @@ def test_gradients_of_both_orders(backend, slope, upsample, biased):
     given = [None if t is None else t.requires_grad_() for t in case.tensors(normal(3))]
     assert torch.autograd.gradcheck(lambda *t: case.call(t, backend), given)
     assert torch.autograd.gradgradcheck(lambda *t: case.call(t, backend), given)
-
-
-def test_third_order(cpu_backend):
-    case = Case(1, 2, 2, (4, 4), (2, 2), 2)
-
-    def third(backend):
-        tensors = [t.requires_grad_() for t in case.tensors(normal(4))]
-        value = (case.call(tensors, backend) ** 3).sum()
-        for create_graph in (True, True, False):
-            found = torch.autograd.grad(value, tensors[:6], create_graph=create_graph)
-            value = sum((g**2).sum() for g in found)
-        return found
-
-    for got, want in zip(third(cpu_backend), third("reference"), strict=True):
-        torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-10)
-
-
-@pytest.mark.parametrize("wanted", range(7))
-def test_one_gradient_alone(backend, wanted):
-    tensors = LAYER.tensors(normal(5))
-    expected = results(LAYER, tensors, gradient_of, backend)[1 + wanted]
-    tensors[wanted].requires_grad_()
-    y = LAYER.call(tensors, backend)
-    (got,) = torch.autograd.grad(y, tensors[wanted], gradient_of(y))
-    torch.testing.assert_close(got, expected, rtol=0, atol=0)
-
-
-@pytest.mark.parametrize("first", range(7))
-@pytest.mark.parametrize("second", range(7))
-def test_one_second_derivative_alone(cpu_backend, first, second):
-    """The gradient in one argument of one gradient; the others are not asked for."""
-    case = Case(1, 2, 3, (3, 3), (2, 2), 2)
-
-    def derivative(backend):
-        tensors = case.tensors(normal(8))
-        for place in {first, second}:
-            tensors[place].requires_grad_()
-        y = case.call(tensors, backend)
-        (g,) = torch.autograd.grad((y**2).sum(), tensors[first], create_graph=True)
-        return torch.autograd.grad((g**2).sum(), tensors[second])[0]
-
-    torch.testing.assert_close(derivative(cpu_backend), derivative("reference"))
-
-
-def test_channels_last_is_kept(cpu_backend):
-    tensors = LAYER.tensors(normal(8))
-    expected = LAYER.call(tensors, cpu_backend)
-    x = tensors[0].to(memory_format=torch.channels_last)
-    y = LAYER.call([x, *tensors[1:]], cpu_backend)
-    assert expected.is_contiguous()
-    assert y.is_contiguous(memory_format=torch.channels_last)
-    assert torch.equal(y, expected)
-
-
-def test_unbatched(backend):
-    x, d, P1, q1, P2, q2, b = LAYER.tensors(normal(9))
-    y = adaptive_separable_conv2d(x[0], d[0], P1, q1, P2, q2, b[0], padding=1, backend=backend)
-    assert torch.equal(y, LAYER.call((x[:1], d[:1], P1, q1, P2, q2, b[:1]), backend)[0])
 
 
 def test_is_two_adaptive_convolutions(backend):
@@ -226,19 +148,3 @@ def test_opcheck(cpu_backend, biased):
     y, u, signs = forward(*tensors, *options, True, cpu_backend)
     given = (gradient_of(y), *tensors[:6], u, signs, *options, [True] * 6, cpu_backend)
     torch.library.opcheck(backward, given)
-
-
-@pytest.mark.parametrize("dynamic", [False, True])
-def test_compiles_without_graph_breaks(cpu_backend, dynamic):
-    cases = [Case(**{**LAYER.__dict__, "batch": batch}) for batch in (2, 3)]
-    check_compiles(adaptive_separable_conv2d, cases, lambda: normal(21), gradient_of, dynamic)
-
-
-def test_exports(cpu_backend):
-    check_exports(adaptive_separable_conv2d, LAYER.tensors(normal(22)))
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_autocast(backend, dtype):
-    single, double = LAYER.tensors(normal(23, 0.3)), LAYER.tensors(normal(24))
-    check_autocast(LAYER, single, double, backend, dtype)

@@ -3,18 +3,10 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from conv_contract import (
-    check_autocast,
-    check_compiles,
-    check_errors_are_those_of_pytorch,
-    check_exports,
-    check_rounded_once,
-)
 from dynamic_conv_cases import Case, results
 
 from adaconv import dynamic_conv2d
 
-NAMES = ["y", "x", "w", "b"]
 PLAIN = Case(2, 9, 5, (16, 17), options={"padding": 1})
 DEPTHWISE = Case(2, 1, 12, (9, 11), (3, 5), groups=6, options={"stride": (2, 1), "padding": 2})
 SHARED = Case(2, 2, 3, (12, 9), groups=12, options={"padding": 1, "dilation": (1, 2)})
@@ -69,19 +61,6 @@ def test_shared_filters_are_repeated_ones(backend, filters):
     )
 
 
-@KINDS
-def test_error_is_that_of_pytorch(cpu_backend, case):
-    tensors = case.tensors(normal(5))
-    check_errors_are_those_of_pytorch(case, results, NAMES, tensors, gradient_of, cpu_backend)
-
-
-@KINDS
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_is_rounded_once(cpu_backend, case, dtype):
-    tensors = [t.to(dtype) for t in case.tensors(normal(6))]
-    check_rounded_once(case, results, NAMES, tensors, gradient_of, cpu_backend)
-
-
 SMALL = [
     Case(1, 2, 2, (4, 3), (2, 2), options={"padding": 1}),
     Case(2, 1, 4, (5, 4), (3, 2), groups=2, options={"stride": 2, "dilation": (1, 2)}),
@@ -112,34 +91,6 @@ def test_third_order(backend, index):
 
 def gradient_of_each(tensors):
     return [gradient_of(t).requires_grad_() for t in tensors]
-
-
-@KINDS
-@pytest.mark.parametrize("wanted", range(3))
-def test_one_gradient_alone(backend, case, wanted):
-    tensors = case.tensors(normal(9))
-    expected = results(case, tensors, gradient_of, backend)[1 + wanted]
-    tensors[wanted].requires_grad_()
-    y = case.call(tensors, backend)
-    (got,) = torch.autograd.grad(y, tensors[wanted], gradient_of(y))
-    torch.testing.assert_close(got, expected, rtol=0, atol=0)
-
-
-def test_channels_last_is_kept(cpu_backend):
-    x, w, b = PLAIN.tensors(normal(12))
-    last = x.to(memory_format=torch.channels_last).requires_grad_()
-    expected, y = PLAIN.call((x, w, b), cpu_backend), PLAIN.call((last, w, b), cpu_backend)
-    assert expected.is_contiguous()
-    assert y.is_contiguous(memory_format=torch.channels_last)
-    assert torch.equal(y, expected)
-    (gx,) = torch.autograd.grad(y, last, torch.ones_like(y))
-    assert gx.is_contiguous(memory_format=torch.channels_last)
-
-
-def test_unbatched(backend):
-    x, w, b = PLAIN.tensors(normal(13))
-    y = dynamic_conv2d(x[0], w[0], b[0], padding=1, backend=backend)
-    assert torch.equal(y, PLAIN.call((x[:1], w[:1], b[:1]), backend)[0])
 
 
 @KINDS
@@ -177,19 +128,3 @@ def test_opcheck(cpu_backend, case):
     g = gradient_of(b).requires_grad_()
     torch.library.opcheck(ops.dynamic_conv2d_input, (g, w, x.shape[2:], *options))
     torch.library.opcheck(ops.dynamic_conv2d_weight, (g, x, w.shape[1], w.shape[3:5], *options))
-
-
-@pytest.mark.parametrize("dynamic", [False, True])
-def test_compiles_without_graph_breaks(cpu_backend, dynamic):
-    cases = [Case(**{**PLAIN.__dict__, "batch": batch}) for batch in (2, 3)]
-    check_compiles(dynamic_conv2d, cases, lambda: normal(19), gradient_of, dynamic)
-
-
-def test_exports(cpu_backend):
-    check_exports(dynamic_conv2d, PLAIN.tensors(normal(20)))
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_autocast(backend, dtype):
-    single, double = PLAIN.tensors(normal(21)), PLAIN.tensors(normal(22))
-    check_autocast(PLAIN, single, double, backend, dtype)

@@ -1,5 +1,6 @@
-"""What every operator keeps, whatever it computes: layouts, determinism, batches, transforms."""
+"""What every operator keeps, whatever it computes: derivatives, determinism, transforms."""
 
+import itertools
 from dataclasses import dataclass
 
 import adaptive_conv_cases
@@ -167,6 +168,53 @@ def test_uninitialised_memory_is_not_read(cpu_backend, case, request):
     expected = results(case, tensors, cpu_backend)
     request.getfixturevalue("poisoned")
     assert all(map(torch.equal, results(case, tensors, cpu_backend), expected))
+
+
+def cubes(y):
+    """Of these no derivative is constant."""
+    return (y**3).sum()
+
+
+@of_each(SMALL)
+def test_third_order(cpu_backend, case):
+    def third(backend):
+        tensors = [t.requires_grad_() for t in case.tensors(normal(10))]
+        value = cubes(case.call(tensors, backend))
+        for create_graph in (True, True, False):
+            found = torch.autograd.grad(value, tensors, create_graph=create_graph)
+            value = sum((g**2).sum() for g in found)
+        return found
+
+    torch.testing.assert_close(third(cpu_backend), third("reference"), rtol=1e-9, atol=1e-9)
+
+
+@of_each(SMALL)
+def test_one_gradient_alone(backend, case):
+    tensors = case.tensors(normal(11))
+    _, *expected = results(case, tensors, backend)
+    for place, want in enumerate(expected):
+        given = [t.detach() for t in tensors]
+        given[place].requires_grad_()
+        y = case.call(given, backend)
+        (got,) = torch.autograd.grad(y, given[place], gradient_of(y))
+        torch.testing.assert_close(got, want, rtol=0, atol=0)
+
+
+@of_each(SMALL)
+def test_one_second_derivative_alone(cpu_backend, case):
+    """The gradient in one argument of one gradient; the others are not asked for."""
+
+    def derivative(backend, first, second):
+        tensors = case.tensors(normal(12))
+        for place in {first, second}:
+            tensors[place].requires_grad_()
+        y = case.call(tensors, backend)
+        (g,) = torch.autograd.grad(cubes(y), tensors[first], create_graph=True)
+        return torch.autograd.grad((g**2).sum(), tensors[second])[0]
+
+    places = range(len(case.tensors(normal(12))))
+    for pair in itertools.product(places, places):
+        torch.testing.assert_close(derivative(cpu_backend, *pair), derivative("reference", *pair))
 
 
 @of_each(SMALL)

@@ -1,24 +1,13 @@
-"""Local adaptive convolution: values, gradients of every order, integration with PyTorch."""
-
-import functools
+"""Local adaptive convolution: values, derivatives, threads, NaN and the schema."""
 
 import pytest
 import torch
 import torch.nn.functional as F
-from conv_contract import (
-    check_autocast,
-    check_compiles,
-    check_errors_are_those_of_pytorch,
-    check_exports,
-    check_rounded_once,
-)
 from local_adaptive_cases import Case, results
 
-from adaconv import adaptive_conv2d, local_adaptive_conv2d
+from adaconv import adaptive_conv2d
 
-NAMES = ["y", "x", "d", "P", "q", "a", "b"]
 LAYER = Case(2, 32, 16, (16, 16), (3, 3), 32, options={"padding": 1})
-SMALL = Case(1, 2, 2, (5, 6), (2, 3), 3, 2, pitch=2)
 
 
 def normal(seed, scale=1.0):
@@ -78,19 +67,6 @@ def test_is_adaptive_convolution_where_every_pixel_has_a_point(backend):
     torch.testing.assert_close(case.call((x, d, P, q, a, b), backend), expected)
 
 
-@pytest.mark.parametrize("slope", [0.0, 0.2, -0.5])
-def test_error_is_that_of_pytorch(cpu_backend, slope):
-    case = Case(**{**LAYER.__dict__, "options": {"padding": 1, "negative_slope": slope}})
-    tensors = case.tensors(normal(2, 0.3))
-    check_errors_are_those_of_pytorch(case, results, NAMES, tensors, gradient_of, cpu_backend)
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_is_rounded_once(cpu_backend, dtype):
-    tensors = [t.to(dtype) for t in LAYER.tensors(normal(3, 0.3))]
-    check_rounded_once(LAYER, results, NAMES, tensors, gradient_of, cpu_backend)
-
-
 @pytest.mark.parametrize(("slope", "upsample", "neighbours"), [(0.0, 1, 4), (0.3, 2, 9)])
 @pytest.mark.parametrize("biased", [True, False])
 def test_gradients_of_both_orders(backend, slope, upsample, neighbours, biased):
@@ -102,61 +78,6 @@ def test_gradients_of_both_orders(backend, slope, upsample, neighbours, biased):
     given = [None if t is None else t.requires_grad_() for t in case.tensors(normal(4))]
     assert torch.autograd.gradcheck(lambda *t: case.call(t, backend), given)
     assert torch.autograd.gradgradcheck(lambda *t: case.call(t, backend), given)
-
-
-def test_third_order(cpu_backend):
-    def third(backend):
-        tensors = [t.requires_grad_() for t in SMALL.tensors(normal(5))]
-        value = (SMALL.call(tensors, backend) ** 3).sum()
-        for create_graph in (True, True, False):
-            found = torch.autograd.grad(value, tensors[:5], create_graph=create_graph)
-            value = sum((g**2).sum() for g in found)
-        return found
-
-    for got, want in zip(third(cpu_backend), third("reference"), strict=True):
-        torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-10)
-
-
-@pytest.mark.parametrize("wanted", range(6))
-def test_one_gradient_alone(cpu_backend, wanted):
-    tensors = LAYER.tensors(normal(6))
-    expected = results(LAYER, tensors, gradient_of, cpu_backend)[1 + wanted]
-    tensors[wanted].requires_grad_()
-    y = LAYER.call(tensors, cpu_backend)
-    (got,) = torch.autograd.grad(y, tensors[wanted], gradient_of(y))
-    torch.testing.assert_close(got, expected, rtol=0, atol=0)
-
-
-@pytest.mark.parametrize("first", range(6))
-@pytest.mark.parametrize("second", range(6))
-def test_one_second_derivative_alone(cpu_backend, first, second):
-    """The gradient in one argument of one gradient; the others are not asked for."""
-
-    def derivative(backend):
-        tensors = SMALL.tensors(normal(7))
-        for place in {first, second}:
-            tensors[place].requires_grad_()
-        y = SMALL.call(tensors, backend)
-        (g,) = torch.autograd.grad((y**2).sum(), tensors[first], create_graph=True)
-        (h,) = torch.autograd.grad((g**2).sum(), tensors[second], allow_unused=True)
-        return torch.zeros_like(tensors[second]) if h is None else h
-
-    torch.testing.assert_close(derivative(cpu_backend), derivative("reference"))
-
-
-def test_channels_last_is_kept(cpu_backend):
-    x, *others = LAYER.tensors(normal(9))
-    expected = LAYER.call([x, *others], cpu_backend)
-    y = LAYER.call([x.to(memory_format=torch.channels_last), *others], cpu_backend)
-    assert expected.is_contiguous()
-    assert y.is_contiguous(memory_format=torch.channels_last)
-    assert torch.equal(y, expected)
-
-
-def test_unbatched(backend):
-    x, d, P, q, a, b = LAYER.tensors(normal(10))
-    y = LAYER.call((x[0], d[0], P, q, a[0], b[0]), backend)
-    assert torch.equal(y, LAYER.call((x[:1], d[:1], P, q, a[:1], b[:1]), backend)[0])
 
 
 def test_same_bits_at_every_number_of_threads(cpu_backend):
@@ -194,20 +115,3 @@ def test_opcheck(cpu_backend, biased):
     gy = gradient_of(forward(*tensors, *options, cpu_backend))
     given = (gy, *tensors[:5], *options, [True] * 5, cpu_backend)
     torch.library.opcheck(torch.ops.adaconv.local_adaptive_conv2d_backward, given)
-
-
-@pytest.mark.parametrize("dynamic", [False, True])
-def test_compiles_without_graph_breaks(cpu_backend, dynamic):
-    cases = [Case(**{**LAYER.__dict__, "batch": batch}) for batch in (2, 3)]
-    operator = functools.partial(local_adaptive_conv2d, pitch=4)
-    check_compiles(operator, cases, lambda: normal(16), gradient_of, dynamic)
-
-
-def test_exports(cpu_backend):
-    check_exports(functools.partial(local_adaptive_conv2d, pitch=4), LAYER.tensors(normal(17)))
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_autocast(backend, dtype):
-    single, double = LAYER.tensors(normal(18, 0.3)), LAYER.tensors(normal(19))
-    check_autocast(LAYER, single, double, backend, dtype)

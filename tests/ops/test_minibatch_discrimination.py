@@ -51,31 +51,6 @@ def test_gradients_of_both_orders(backend, shape, exclude_self, chunk, monkeypat
     assert torch.autograd.gradgradcheck(function, sets)
 
 
-@pytest.mark.parametrize("shape", [SELF, TWO])
-def test_third_order(cpu_backend, shape):
-    def third(backend):
-        sets = drawn(shape)
-        value = (minibatch_discrimination(*sets, backend=backend) ** 3).sum()
-        for create_graph in (True, True, False):
-            found = torch.autograd.grad(value, sets, create_graph=create_graph)
-            value = sum((g**2).sum() for g in found)
-        return found
-
-    for got, want in zip(third(cpu_backend), third("reference"), strict=True):
-        torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-10)
-
-
-@pytest.mark.parametrize("wanted", [0, 1])
-def test_one_gradient_alone(backend, wanted):
-    sets = drawn(TWO)
-    expected = results(sets, backend)[1 + wanted]
-    sets[1 - wanted].requires_grad_(False)
-    o = minibatch_discrimination(*sets, backend=backend)
-    (got,) = torch.autograd.grad(o, sets[wanted], gradient_of(o), create_graph=True)
-    torch.testing.assert_close(got, expected, rtol=0, atol=0)
-    torch.autograd.grad(got.sum(), sets[wanted])
-
-
 def test_nan_is_not_hidden(backend):
     (M,) = drawn(SELF)
     M.data[2, 1, 0] = float("nan")

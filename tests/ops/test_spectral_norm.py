@@ -72,19 +72,6 @@ def test_gradients_of_both_orders(backend):
     assert torch.autograd.gradgradcheck(function, weights)
 
 
-def test_third_order(cpu_backend):
-    def third(backend):
-        weights, us, vs = drawn()
-        value = sum((y**3).sum() for y in normalize(weights, us, vs, 1, backend=backend))
-        for create_graph in (True, True, False):
-            found = torch.autograd.grad(value, weights, create_graph=create_graph)
-            value = sum((g**2).sum() for g in found)
-        return found
-
-    for got, want in zip(third(cpu_backend), third("reference"), strict=True):
-        torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-9)
-
-
 def test_two_passes_before_one_backward_pass(backend):
     """The second pass updates u and v; the first one's gradients are those of its own."""
     weights, us, vs = drawn()
