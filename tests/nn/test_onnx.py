@@ -9,6 +9,7 @@ from adaconv.models.adagan import AdaGANGenerator
 from adaconv.nn import (
     AdaConvBlock,
     AdaSeparableConvBlock,
+    AdaSeparableConvBlock,
     LocalAdaConvBlock,
     MinibatchDiscrimination,
     VirtualBatchNorm2d,
@@ -50,6 +51,10 @@ NETWORKS = {
         lambda: LocalAdaConvBlock(
             4, 6, (3, 2), stride=(2, 1), padding=1, dilation=(1, 2), groups=2, pitch=2, neighbours=9
         ),
+        (2, 4, 6, 5),
+    ),
+    "in two stages on a grid": (
+        lambda: AdaSeparableConvBlock(4, 6, 3, padding=1, stride=2, groups=2, pitch=2),
         (2, 4, 6, 5),
     ),
     "AdaGAN": (lambda: AdaGANGenerator(8, 0.05), (2, 128)),
