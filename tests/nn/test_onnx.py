@@ -9,7 +9,6 @@ from adaconv.models.adagan import AdaGANGenerator
 from adaconv.nn import (
     AdaConvBlock,
     AdaSeparableConvBlock,
-    AdaSeparableConvBlock,
     LocalAdaConvBlock,
     MinibatchDiscrimination,
     VirtualBatchNorm2d,
