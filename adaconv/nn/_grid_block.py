@@ -8,6 +8,7 @@ from torch import Tensor
 
 from adaconv.nn._adaptive_block import AdaptiveBlock
 from adaconv.ops import _checks
+from adaconv.ops._dispatch import select
 from adaconv.ops.local_adaptive import STEM
 from adaconv.reference.local_adaptive import SIDES, points
 
@@ -66,6 +67,15 @@ class GridBlock(AdaptiveBlock):
             table = table.clamp(min=1e-4).log()
         with torch.no_grad():
             self.interpolation_bias.copy_(table)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map x (N, C, H, W) to y (N, O, OH, OW), or (C, H, W) to (O, OH, OW)."""
+        self._check_input(x)
+        if x.dim() == 3 or self.pitch is None or select(self.backend, self.stem, [x]) != "cpu":
+            return super().forward(x)
+        # The kernels and the convolutions beside them are at their best with the channels last.
+        y = super().forward(x.contiguous(memory_format=torch.channels_last))
+        return y.contiguous() if x.is_contiguous() else y
 
     def _features(self, x: Tensor, output_size: tuple[int, int], upsample: int) -> Tensor:
         """Return d, (N, D, GH, GW), at the points of the grid."""
