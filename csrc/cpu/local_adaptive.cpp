@@ -32,9 +32,12 @@ int64_t staggered(int64_t values) {
 // The regression matrix of each run as panels of kWidth weights, [run][panel][feature][weight], and
 // q behind the last feature; and W, the weights of some points for one run. Those of a point are
 // [block of outputs][value][output], with blocks of `lanes` outputs.
+//
+// Where points are few, P is read where it lies: they are the lanes then, and the panels are theirs.
 template <class T>
 struct Regression {
   const LocalAdaptiveShape& s;
+  const T *P, *q;
   int64_t lanes;
   Runs runs{s};
   int64_t points = band_rows(s) * s.grid_w();
@@ -45,7 +48,8 @@ struct Regression {
   int64_t panel_size() const { return (s.features + 1) * kWidth<T>; }
   int64_t row() const { return staggered<T>(count() * kWidth<T>); }  // of W
 
-  int64_t panels_size() const { return runs.count * count() * panel_size(); }
+  bool few() const { return s.batch * s.grid_h() * s.grid_w() <= kWidth<T>; }
+  int64_t panels_size() const { return few() ? panel_size() : runs.count * count() * panel_size(); }
   int64_t W_size() const { return points * row() + kWidth<T>; }
   size_t bytes() const { return (panels_size() + W_size()) * sizeof(T) + 2 * kAlignment; }
   void take(Arena arena) {
@@ -59,7 +63,8 @@ struct Regression {
     return runs.place(s, block * lanes + i % lanes, run, i / lanes);
   }
 
-  void pack(const T* P, const T* q) const {
+  void pack() const {
+    if (few()) return;
 #pragma omp parallel for if (worth_threads(s))
     for (int64_t panel = 0; panel < runs.count * count(); ++panel) {
       T* to = panels + panel * panel_size();
@@ -75,7 +80,8 @@ struct Regression {
   }
 
   // W[point][weight] = act(P d + q), with the slope of act below 0.
-  void regress(int64_t run, const T* d, int64_t some, double slope) const {
+  void regress(int64_t run, const T* d, int64_t some, T slope) const {
+    if (few()) return regress_few(run, d, some, slope);
 #pragma omp parallel for schedule(dynamic) if (worth_threads(s))
     for (int64_t panel = 0; panel < count(); ++panel) {
       const T* P = panels + (run * count() + panel) * panel_size();
@@ -87,8 +93,30 @@ struct Regression {
           [&](int64_t g, int64_t, int64_t, const T* values) {
         T* to = W + g * row() + panel * kWidth<T>;
     ADACONV_UNROLL for (int64_t i = 0; i < kWidth<T>; i += kLanes<T>) {
-              store(to + i, activated<T>(load(values + i) + load(q + i), static_cast<T>(slope)));
+              store(to + i, activated<T>(load(values + i) + load(q + i), slope));
             }
+          });
+    }
+  }
+
+  void regress_few(int64_t run, const T* d, int64_t some, T slope) const {
+    for (int64_t k = 0; k < s.features; ++k) {
+      T* to = panels + k * kWidth<T>;
+      for (int64_t g = 0; g < kWidth<T>; ++g) to[g] = g < some ? d[g * s.features + k] : T(0);
+    }
+    constexpr int64_t kStep = 64;
+#pragma omp parallel for if (worth_threads(s))
+    for (int64_t first = 0; first < weights(); first += kStep) {
+      multiply<T>(
+          min(kStep, weights() - first),
+          [&](int64_t i) { return P + place(run, first + i) * s.features; }, some, panels,
+          {{1, 1, s.features}, {0, 0, 1}, {0, 0, kWidth<T>}},
+          [&](int64_t i, int64_t g, int64_t count, T* values) {
+            const V<T> bias = broadcast<T>(q == nullptr ? T(0) : q[place(run, first + i)]);
+            for (int64_t v = 0; v < count; v += kLanes<T>) {
+              store(values + v, activated<T>(load(values + v) + bias, slope));
+            }
+            for (int64_t v = 0; v < count; ++v) W[(g + v) * row() + first + i] = values[v];
           });
     }
   }
@@ -111,15 +139,15 @@ template <class T>
 void forward(const LocalAdaptiveForward<T>& call) {
   const LocalAdaptiveShape& s = call.shape;
   const int64_t outputs = s.group_out();
-  Regression<T> regression{s, s.depthwise() ? s.out_channels : outputs};
+  Regression<T> regression{s, call.P, call.q, s.depthwise() ? s.out_channels : outputs};
   const Runs& runs = regression.runs;
   const Arenas shared(regression.bytes(), 1), arenas(Pixels<T>::bytes(s));
   regression.take(shared.first());
-  regression.pack(call.P, call.q);
+  regression.pack();
   const Loops patch{{1, 1, runs.length}, {0, 0, 1}, {0, 0, outputs}};
 
   for_each_band(s, [&](int64_t run, Range band, int64_t first, int64_t points) {
-    regression.regress(run, call.d + first * s.features, points, s.negative_slope);
+    regression.regress(run, call.d + first * s.features, points, static_cast<T>(s.negative_slope));
     for_each_point(s, band, [&](int64_t n, int64_t row, int64_t column) {
       Arena mine = arenas.mine();
       const Pixels<T> pixels(s, n, row, column, call.a, mine);
@@ -295,13 +323,13 @@ struct Backward {
 template <class T>
 void backward(const LocalAdaptiveBackward<T>& call) {
   const LocalAdaptiveShape& s = call.shape;
-  Regression<T> regression{s, s.depthwise() ? s.out_channels : 1};
+  Regression<T> regression{s, call.P, call.q, s.depthwise() ? s.out_channels : 1};
   const size_t point_bytes = Backward<T>::point_bytes(s);
   const size_t panel_bytes = (regression.points + 1) * kWidth<T> * sizeof(T) + 2 * kAlignment;
   const Arenas shared(regression.bytes(), 1);
   const Arenas arenas(point_bytes < panel_bytes ? panel_bytes : point_bytes);
   regression.take(shared.first());
-  regression.pack(call.P, call.q);
+  regression.pack();
 
   for_each_band(s, [&](int64_t run, Range band, int64_t first, int64_t points) {
     const Backward<T> pass{call, regression, run};
