@@ -33,7 +33,8 @@ int64_t staggered(int64_t values) {
 // q behind the last feature; and W, the weights of some points for one run. Those of a point are
 // [block of outputs][value][output], with blocks of `lanes` outputs.
 //
-// Where points are few, P is read where it lies: they are the lanes then, and the panels are theirs.
+// Where points are few, P is read where it lies: they are the lanes then, and the panels are
+// theirs.
 template <class T>
 struct Regression {
   const LocalAdaptiveShape& s;

@@ -17,7 +17,8 @@ def step(images):
 
 above, outputs = peak(step, n)
 weights = o * c * 9 * 4
-print(above - outputs, n * (2 * c + 2 * o) * (size + 2) ** 2 * 4, n * (size // pitch) ** 2 * weights)
+pictures = n * (2 * c + 2 * o) * (size + 2) ** 2 * 4
+print(above - outputs, pictures, n * (size // pitch) ** 2 * weights)
 """
 
 
