@@ -56,6 +56,14 @@ def _first(tensor: Tensor) -> Tensor:
     return tensor.permute(0, 3, 1, 2)
 
 
+def _room(result: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return the memory of (N, C, H, W) with the channels last, or some more where it lies else."""
+    last = result.permute(0, 2, 3, 1)
+    if result.dtype == dtype and last.is_contiguous():
+        return last
+    return torch.empty(last.shape, dtype=dtype, device=result.device)
+
+
 def _whole(features: Tensor) -> Tensor:
     """Fill the last dimension, the features, up with zeros to whole vectors."""
     missing = -features.shape[-1] % cpu._C.LOCAL_ADAPTIVE_SLACK
@@ -121,9 +129,8 @@ def forward(
     x, d, P, q, a, b = to(kernel, x, d, P, q, a, b)
     picture = _picture(x, _edge(x, P, a, stride, padding, dilation, upsample), upsample)
     d, P, q, a = _whole(_last(d)), _whole(_contiguous(P)), _contiguous(q), _last(a)
-    sums = picture.new_zeros(*a.shape[:3], P.shape[0])
-    if b is not None:
-        sums.copy_(b.permute(0, 2, 3, 1))
+    sums = _room(y, kernel)
+    sums.zero_() if b is None else sums.copy_(b.permute(0, 2, 3, 1))
     shape = _shape(picture, P, a, pitch, stride, dilation, groups, negative_slope)
     _native("forward", kernel)(shape, *map(address, (picture, d, P, q, a, sums)))
     return y.copy_(_first(sums))
@@ -160,7 +167,10 @@ def backward(
     picture = _picture(x, edge, upsample)
     gy, d, P, q, a = _last(gy), _whole(_last(d)), _whole(_contiguous(P)), _contiguous(q), _last(a)
     inputs, weights = wanted[0] or wanted[4], wanted[1] or wanted[2] or wanted[3]
-    gx, ga, gd, gP = map(torch.zeros_like, (picture, a, d, P))
+    gx, ga, gd = map(torch.zeros_like, (picture, a, d))
+    # The gradient of P may be large: it is not made twice.
+    here = gradients[2].shape == P.shape and gradients[2].dtype == kernel
+    gP = gradients[2].zero_() if here else torch.zeros_like(P)
     gq = P.new_zeros(P.shape[:4])
     shape = _shape(picture, P, a, pitch, stride, dilation, groups, negative_slope)
     made = zip((gx, gd, gP, gq, ga), (inputs, weights, weights, weights, inputs), strict=True)

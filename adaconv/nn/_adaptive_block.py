@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +27,7 @@ class AdaptiveBlock(nn.Module):
     """
 
     #: Stem of the operator.
-    stem: ClassVar[str]
+    stem: str
 
     depthwise_weight: Tensor | None
     bias_weight: Tensor

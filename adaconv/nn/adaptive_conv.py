@@ -1,6 +1,6 @@
 """Adaptive convolution as a module."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor
 
@@ -69,7 +69,7 @@ class AdaConvBlock(PixelBlock):
         1217120
     """
 
-    stem: ClassVar[str] = STEM
+    stem = STEM
 
     pointwise_weight: Tensor
     pointwise_bias: Tensor

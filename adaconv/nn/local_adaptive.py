@@ -1,20 +1,15 @@
 """Local adaptive convolution as a module."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
-import torch
 from torch import Tensor
 
-from adaconv.nn._adaptive_block import AdaptiveBlock
+from adaconv.nn._grid_block import GridBlock
 from adaconv.ops import _checks, local_adaptive_conv2d
-from adaconv.ops.local_adaptive import STEM
-from adaconv.reference.local_adaptive import SIDES, points
-
-NORMALIZATIONS = ("softmax", None)
 
 
-class LocalAdaConvBlock(AdaptiveBlock):
+class LocalAdaConvBlock(GridBlock):
     r"""A drop-in for :class:`torch.nn.Conv2d` whose weights are regressed at the points of a grid.
 
     .. math::
@@ -70,12 +65,9 @@ class LocalAdaConvBlock(AdaptiveBlock):
         1219488
     """
 
-    stem: ClassVar[str] = STEM
-
+    pitch: int
     pointwise_weight: Tensor
     pointwise_bias: Tensor
-    interpolation_weight: Tensor
-    interpolation_bias: Tensor
 
     def __init__(
         self,
@@ -84,76 +76,20 @@ class LocalAdaConvBlock(AdaptiveBlock):
         kernel_size: int | Sequence[int],
         *args: Any,
         pitch: int = 4,
-        neighbours: int = 4,
-        normalize: str | None = "softmax",
         **options: Any,
     ) -> None:
         _checks.factor("pitch", pitch)
-        if neighbours not in SIDES:
-            raise ValueError(f"neighbours must be 4 or 9, got {neighbours!r}")
-        if normalize not in NORMALIZATIONS:
-            raise ValueError(f'normalize must be "softmax" or None, got {normalize!r}')
-        self.pitch, self.neighbours, self.normalize = pitch, neighbours, normalize
-        super().__init__(in_channels, out_channels, kernel_size, *args, **options)
+        super().__init__(in_channels, out_channels, kernel_size, *args, pitch=pitch, **options)
 
     def _regression(self, features: int) -> dict[str, tuple[int, ...]]:
         filters = (self.out_channels, self.in_channels // self.groups, *self.kernel_size)
         return {
             "pointwise_weight": (*filters, features),
             "pointwise_bias": filters,
-            "interpolation_weight": (
-                self.neighbours, self.in_channels, *self.adaptive_kernel_size,
-            ),
-            "interpolation_bias": (self.neighbours, self.pitch, self.pitch),
-        }  # fmt: skip
-
-    def reset_parameters(self) -> None:
-        """Initialise as :class:`AdaConvBlock` does; weights start out smoothly interpolated."""
-        super().reset_parameters()
-        table = smooth_interpolation(self.neighbours, self.pitch)
-        if self.normalize == "softmax":
-            table = table.clamp(min=1e-4).log()
-        with torch.no_grad():
-            self.interpolation_bias.copy_(table)
-
-    def _features(self, x: Tensor, output_size: tuple[int, int], upsample: int) -> Tensor:
-        """Return d, (N, D, GH, GW), at the points of the grid."""
-        height, width = x.shape[2] * upsample, x.shape[3] * upsample
-        window = self._geometry.regression.thinned(self.pitch, output_size, (height, width))
-        grid = points(output_size[0], self.pitch), points(output_size[1], self.pitch)
-        return self._seen_by(window, x, grid, upsample)
+            **super()._regression(features),
+        }
 
     def _convolve(self, x: Tensor, d: Tensor, b: Tensor, **options: Any) -> Tensor:
-        a = self._interpolation(x, options["upsample"])
+        a = self._interpolation(x, self.pitch, options["upsample"])
         P, q = self.pointwise_weight, self.pointwise_bias
         return local_adaptive_conv2d(x, d, P, q, a, b, self.pitch, **options)
-
-    def _interpolation(self, x: Tensor, upsample: int) -> Tensor:
-        """Return the interpolation filters, (N, J, OH, OW)."""
-        window = self._geometry.regression
-        a = window.conv2d(x, self.interpolation_weight, upsample=upsample)
-        height, width = a.shape[2:]
-        cells = points(height, self.pitch), points(width, self.pitch)
-        a = a + self.interpolation_bias.repeat(1, *cells)[:, :height, :width]
-        return a.softmax(1) if self.normalize == "softmax" else a
-
-    def extra_repr(self) -> str:
-        """Return the arguments as :class:`AdaConvBlock` does, and those of the grid."""
-        grid = f"pitch={self.pitch}, neighbours={self.neighbours}, normalize={self.normalize!r}"
-        return f"{super().extra_repr()}, {grid}"
-
-
-def smooth_interpolation(neighbours: int, pitch: int) -> Tensor:
-    """Return bilinear (4 neighbours) or quadratic B-spline (9) filters, (J, pitch, pitch).
-
-    They are the weights of a pixel's neighbours, in the order of
-    :mod:`adaconv.reference.local_adaptive`, for each place in a cell of the grid; they sum to 1.
-    """
-    # How far a pixel is from the centre of its cell, in cells: -1/2 to 1/2.
-    off = (torch.arange(pitch, dtype=torch.float64) - (pitch - 1) / 2) / pitch
-    if SIDES[neighbours] == 2:
-        after = off.remainder(1)  # from the point before
-        weights = torch.stack([1 - after, after])
-    else:
-        weights = torch.stack([(0.5 - off) ** 2 / 2, 0.75 - off**2, (0.5 + off) ** 2 / 2])
-    return torch.einsum("iv,jh->ijvh", weights, weights).flatten(0, 1)

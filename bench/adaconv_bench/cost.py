@@ -34,7 +34,7 @@ CHECKED_SIZE = 8
 #: Copies of the weights of every pixel that the eager form has in memory at a time, about.
 COPIES = 3
 
-#: Pitch of the block that regresses its weights on a grid.
+#: Pitch of the blocks that regress their weights on a grid.
 PITCH = 4
 
 #: Samples of a trial between eager formulations.
@@ -96,6 +96,7 @@ def drop_ins(channels: int, size: int) -> list[DropIn]:
     """Return the convolution and the blocks, the cheapest first."""
     found = [
         (ORDINARY, None),
+        ("AdaSeparableConvBlock", PITCH),
         ("AdaSeparableConvBlock", None),
         ("LocalAdaConvBlock", PITCH),
         ("AdaConvBlock", None),

@@ -93,7 +93,7 @@ def run(
     batch: int = 4,
     steps: int = 150,
     pitch: Sequence[int] = (2, 4, 8),
-    neighbours: Sequence[int] = (4,),
+    neighbours: Sequence[int] = (4, 9),
     backend: str | None = None,
     threads: int | None = None,
     json: Path | None = None,

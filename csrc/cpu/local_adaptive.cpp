@@ -10,9 +10,11 @@
 //   R = gy W_g    ga = sum X R,  gx += a R       gW_g = (a gy) X
 //   gd += gW P    gP += gW d
 //
-// Patches are read where they lie in the picture.
+// Patches are read where they lie in the picture. Where every channel is convolved by itself there
+// is nothing to multiply but in the regression, see local_adaptive_depthwise.h.
 #include "local_adaptive.h"
 
+#include "local_adaptive_depthwise.h"
 #include "local_adaptive_grid.h"
 #include "local_adaptive_product.h"
 
@@ -27,18 +29,19 @@ int64_t staggered(int64_t values) {
   return ((values + kLine - 1) / kLine | 1) * kLine;
 }
 
-template <class T>
-ADACONV_INLINE V<T> activated(V<T> w, T slope) {
-  return slope == 0 ? relu<T>(w) : w > V<T>{} ? w : w * broadcast<T>(slope);
-}
-
 // The regression matrix of each run as panels of kWidth weights, [run][panel][feature][weight], and
-// q behind the last feature; and W, the weights of some points for one run.
+// q behind the last feature; and W, the weights of some points for one run. Those of a point are
+// [block of outputs][value][output], with blocks of `lanes` outputs.
+//
+// Where points are few, P is read where it lies: they are the lanes then, and the panels are
+// theirs.
 template <class T>
 struct Regression {
   const LocalAdaptiveShape& s;
+  const T *P, *q;
+  int64_t lanes;
   Runs runs{s};
-  int64_t points;
+  int64_t points = band_rows(s) * s.grid_w();
   T *panels = nullptr, *W = nullptr;
 
   int64_t weights() const { return s.out_channels * runs.length; }  // of a point for a run
@@ -46,7 +49,8 @@ struct Regression {
   int64_t panel_size() const { return (s.features + 1) * kWidth<T>; }
   int64_t row() const { return staggered<T>(count() * kWidth<T>); }  // of W
 
-  int64_t panels_size() const { return runs.count * count() * panel_size(); }
+  bool few() const { return s.batch * s.grid_h() * s.grid_w() <= kWidth<T>; }
+  int64_t panels_size() const { return few() ? panel_size() : runs.count * count() * panel_size(); }
   int64_t W_size() const { return points * row() + kWidth<T>; }
   size_t bytes() const { return (panels_size() + W_size()) * sizeof(T) + 2 * kAlignment; }
   void take(Arena arena) {
@@ -54,25 +58,31 @@ struct Regression {
     W = arena.take<T>(W_size());
   }
 
-  // Weights get the order in which place_of(run, i) tells their place in P.
-  template <class PlaceOf>
-  void pack(const T* P, const T* q, PlaceOf place_of) const {
+  // Where P has a weight of a run.
+  int64_t place(int64_t run, int64_t weight) const {
+    const int64_t block = weight / (lanes * runs.length), i = weight % (lanes * runs.length);
+    return runs.place(s, block * lanes + i % lanes, run, i / lanes);
+  }
+
+  void pack() const {
+    if (few()) return;
 #pragma omp parallel for if (worth_threads(s))
     for (int64_t panel = 0; panel < runs.count * count(); ++panel) {
       T* to = panels + panel * panel_size();
       for (int64_t i = 0; i < kWidth<T>; ++i, ++to) {
         const int64_t weight = panel % count() * kWidth<T> + i;
         const bool used = weight < weights();
-        const int64_t place = used ? place_of(panel / count(), weight) : 0;
-        const T* from = P + place * s.features;
+        const int64_t at = used ? place(panel / count(), weight) : 0;
+        const T* from = P + at * s.features;
         for (int64_t k = 0; k < s.features; ++k) to[k * kWidth<T>] = used ? from[k] : T(0);
-        to[s.features * kWidth<T>] = used && q != nullptr ? q[place] : T(0);
+        to[s.features * kWidth<T>] = used && q != nullptr ? q[at] : T(0);
       }
     }
   }
 
   // W[point][weight] = act(P d + q), with the slope of act below 0.
-  void regress(int64_t run, const T* d, int64_t some, double slope) const {
+  void regress(int64_t run, const T* d, int64_t some, T slope) const {
+    if (few()) return regress_few(run, d, some, slope);
 #pragma omp parallel for schedule(dynamic) if (worth_threads(s))
     for (int64_t panel = 0; panel < count(); ++panel) {
       const T* P = panels + (run * count() + panel) * panel_size();
@@ -84,8 +94,30 @@ struct Regression {
           [&](int64_t g, int64_t, int64_t, const T* values) {
         T* to = W + g * row() + panel * kWidth<T>;
     ADACONV_UNROLL for (int64_t i = 0; i < kWidth<T>; i += kLanes<T>) {
-              store(to + i, activated<T>(load(values + i) + load(q + i), static_cast<T>(slope)));
+              store(to + i, activated<T>(load(values + i) + load(q + i), slope));
             }
+          });
+    }
+  }
+
+  void regress_few(int64_t run, const T* d, int64_t some, T slope) const {
+    for (int64_t k = 0; k < s.features; ++k) {
+      T* to = panels + k * kWidth<T>;
+      for (int64_t g = 0; g < kWidth<T>; ++g) to[g] = g < some ? d[g * s.features + k] : T(0);
+    }
+    constexpr int64_t kStep = 64;
+#pragma omp parallel for if (worth_threads(s))
+    for (int64_t first = 0; first < weights(); first += kStep) {
+      multiply<T>(
+          min(kStep, weights() - first),
+          [&](int64_t i) { return P + place(run, first + i) * s.features; }, some, panels,
+          {{1, 1, s.features}, {0, 0, 1}, {0, 0, kWidth<T>}},
+          [&](int64_t i, int64_t g, int64_t count, T* values) {
+            const V<T> bias = broadcast<T>(q == nullptr ? T(0) : q[place(run, first + i)]);
+            for (int64_t v = 0; v < count; v += kLanes<T>) {
+              store(values + v, activated<T>(load(values + v) + bias, slope));
+            }
+            for (int64_t v = 0; v < count; ++v) W[(g + v) * row() + first + i] = values[v];
           });
     }
   }
@@ -104,82 +136,25 @@ void for_each_band(const LocalAdaptiveShape& s, Use use) {
   }
 }
 
-// The pixels that have one point of the grid as a neighbour, row by row.
-template <class T>
-struct Pixels {
-  Range rows, columns;
-  int64_t count;
-  int64_t *x, *y;  // where each is: the first value of its patch, of its output
-  T* a;            // its filter's value for the point, or the sum of several
-
-  static size_t bytes(const LocalAdaptiveShape& s) {
-    return most_pixels(s) * (2 * sizeof(int64_t) + sizeof(T)) + 3 * kAlignment;
-  }
-
-  Pixels(const LocalAdaptiveShape& s, int64_t n, int64_t row, int64_t column, const T* filters,
-         Arena& arena)
-      : rows(down(s).pixels(row)),
-        columns(across(s).pixels(column)),
-        count(rows.size() * columns.size()),
-        x(arena.take<int64_t>(most_pixels(s))),
-        y(arena.take<int64_t>(most_pixels(s))),
-        a(arena.take<T>(most_pixels(s))) {
-    for_each_filter(s, row, column, [&](int64_t i, int64_t h, int64_t w, Range v, Range u) {
-      x[i] = ((n * s.height + h * s.stride_h) * s.width + w * s.stride_w) * s.in_channels;
-      y[i] = (n * s.out_height + h) * s.out_width + w;
-      a[i] = 0;
-      for_each_neighbour(s, v, u, [&](int64_t j) { a[i] += filters[y[i] * s.side * s.side + j]; });
-    });
-  }
-
-  // ga[pixel][j] += values[i] for those neighbours j that are the point.
-  void spread(const LocalAdaptiveShape& s, int64_t row, int64_t column, const T* values,
-              T* ga) const {
-    for_each_filter(s, row, column, [&](int64_t i, int64_t, int64_t, Range v, Range u) {
-      for_each_neighbour(s, v, u, [&](int64_t j) { ga[y[i] * s.side * s.side + j] += values[i]; });
-    });
-  }
-
- private:
-  template <class Use>
-  void for_each_filter(const LocalAdaptiveShape& s, int64_t row, int64_t column, Use use) const {
-    int64_t i = 0;
-    for (int64_t h = rows.first; h < rows.last; ++h) {
-      const Range v = down(s).neighbours(h, row);
-      for (int64_t w = columns.first; w < columns.last; ++w, ++i) {
-        use(i, h, w, v, across(s).neighbours(w, column));
-      }
-    }
-  }
-  template <class Use>
-  static void for_each_neighbour(const LocalAdaptiveShape& s, Range v, Range u, Use use) {
-    for (int64_t i = v.first; i < v.last; ++i) {
-      for (int64_t j = u.first; j < u.last; ++j) use(i * s.side + j);
-    }
-  }
-};
-
 template <class T>
 void forward(const LocalAdaptiveForward<T>& call) {
   const LocalAdaptiveShape& s = call.shape;
   const int64_t outputs = s.group_out();
-  Regression<T> regression{s, Runs(s), band_rows(s) * s.grid_w()};
+  Regression<T> regression{s, call.P, call.q, s.depthwise() ? s.out_channels : outputs};
   const Runs& runs = regression.runs;
   const Arenas shared(regression.bytes(), 1), arenas(Pixels<T>::bytes(s));
   regression.take(shared.first());
-  regression.pack(call.P, call.q, [&](int64_t run, int64_t weight) {  // outputs are lanes
-    const int64_t group = weight / (outputs * runs.length);
-    return runs.place(s, group * outputs + weight % outputs, run, weight / outputs % runs.length);
-  });
+  regression.pack();
   const Loops patch{{1, 1, runs.length}, {0, 0, 1}, {0, 0, outputs}};
 
   for_each_band(s, [&](int64_t run, Range band, int64_t first, int64_t points) {
-    regression.regress(run, call.d + first * s.features, points, s.negative_slope);
+    regression.regress(run, call.d + first * s.features, points, static_cast<T>(s.negative_slope));
     for_each_point(s, band, [&](int64_t n, int64_t row, int64_t column) {
       Arena mine = arenas.mine();
       const Pixels<T> pixels(s, n, row, column, call.a, mine);
       const int64_t point = (n * s.grid_h() + row) * s.grid_w() + column;
-      const T* w = regression.W + (point - first) * regression.row();
+      T* w = regression.W + (point - first) * regression.row();
+      if (s.depthwise()) return apply_channels(call, runs, pixels, w);
       for (int64_t group = 0; group < s.groups; ++group, w += outputs * runs.length) {
         const T* x = call.x + group * s.group_in() + runs.at(run);
         T* y = call.y + group * outputs;
@@ -211,13 +186,24 @@ struct Backward {
   // Adds to gx and ga, and replaces the point's weights w, before their activation, by their
   // gradients.
   void differentiate(int64_t n, int64_t row, int64_t column, T* w, Arena arena) const {
-    const int64_t weights = s.group_out() * runs.length;
     const Pixels<T> pixels(s, n, row, column, call.a, arena);
-    T* gy = arena.take<T>(pixels.count * s.group_out());
     T* ga = arena.take<T>(pixels.count * kLanes<T>);  // before lanes are summed
     T* sums = arena.take<T>(pixels.count);
-    T* active = arena.take<T>(weights + kWidth<T>);
     zero(ga, pixels.count * kLanes<T>);
+    if (s.depthwise()) {
+      differentiate_channels(call, runs, pixels, w, ga);
+    } else {
+      differentiate_groups(pixels, w, ga, arena);
+    }
+    if (call.ga == nullptr) return;
+    for (int64_t p = 0; p < pixels.count; ++p) sums[p] = sum<T>(load(ga + p * kLanes<T>));
+    pixels.spread(s, row, column, sums, call.ga);
+  }
+
+  void differentiate_groups(const Pixels<T>& pixels, T* w, T* ga, Arena arena) const {
+    const int64_t weights = s.group_out() * runs.length;
+    T* gy = arena.take<T>(pixels.count * s.group_out());
+    T* active = arena.take<T>(weights + kWidth<T>);
     for (int64_t group = 0; group < s.groups; ++group, w += weights) {
       if (call.gx != nullptr) {
         const T slope = static_cast<T>(s.negative_slope);
@@ -228,8 +214,6 @@ struct Backward {
       }
       if (call.gP != nullptr) differentiate_weights(pixels, group, w, gy);
     }
-    for (int64_t p = 0; p < pixels.count; ++p) sums[p] = sum<T>(load(ga + p * kLanes<T>));
-    if (call.ga != nullptr) pixels.spread(s, row, column, sums, call.ga);
   }
 
   void differentiate_inputs(const Pixels<T>& pixels, int64_t group, const T* w, T* ga) const {
@@ -282,6 +266,7 @@ struct Backward {
     // Outputs whose part of P stays in the second cache.
     const int64_t some = clamp<int64_t>((1 << 16) / (runs.length * features), 1, s.out_channels);
     const int64_t tap = features, channel = s.taps() * features, output = s.rows() * features;
+    const int64_t next = s.depthwise() ? 1 : runs.length;  // step of W from output to output
     const T* P = call.P + runs.place(s, 0, run, 0) * features;
 #pragma omp parallel for if (worth_threads(s))
     for (int64_t part = 0; part < parts; ++part) {
@@ -290,14 +275,16 @@ struct Backward {
       for (int64_t o = 0; o < s.out_channels; o += some) {
         const int64_t outputs = min(some, s.out_channels - o);
         Loops weights{{outputs, s.group_in(), runs.taps},
-                      {runs.length, 1, s.group_in()},
+                      {next, 1, s.group_in()},
                       {output, channel, tap}};
-        if (runs.taps == 1) {  // the innermost loop should not be the shortest
-          weights = {{1, outputs, s.group_in()}, {0, runs.length, 1}, {0, output, channel}};
+        if (s.depthwise()) {  // the innermost loop should not be the shortest
+          weights = {{1, runs.taps, outputs}, {0, s.out_channels, next}, {0, tap, output}};
+        } else if (runs.taps == 1) {
+          weights = {{1, outputs, s.group_in()}, {0, next, 1}, {0, output, channel}};
         }
         multiply<T>(
-            end - begin, [&](int64_t g) { return W + g * regression.row() + o * runs.length; },
-            features, P + o * output, weights,
+            end - begin, [&](int64_t g) { return W + g * regression.row() + o * next; }, features,
+            P + o * output, weights,
             [&](int64_t g, int64_t k, int64_t count, const T* values) {
               add_multiple(call.gd + (first + begin + g) * features + k, T(1), values, count);
             });
@@ -321,16 +308,14 @@ struct Backward {
         }
         store(sums + i, total);
       }
-      const auto place = [&](int64_t i) {
-        return runs.place(s, (weight + i) / runs.length, run, (weight + i) % runs.length);
-      };
       const int64_t some = min<int64_t>(kWidth<T>, regression.weights() - weight);
-      for (int64_t i = 0; i < some; ++i) call.gq[place(i)] += sums[i];
+      for (int64_t i = 0; i < some; ++i) call.gq[regression.place(run, weight + i)] += sums[i];
       multiply<T>(
           some, [&](int64_t i) { return packed + i; }, features, call.d + first * features,
           {{1, 1, points}, {0, 0, kWidth<T>}, {0, 0, features}},
           [&](int64_t i, int64_t k, int64_t count, const T* values) {
-            add_multiple(call.gP + place(i) * features + k, T(1), values, count);
+            T* to = call.gP + regression.place(run, weight + i) * features;
+            add_multiple(to + k, T(1), values, count);
           });
     }
   }
@@ -339,16 +324,13 @@ struct Backward {
 template <class T>
 void backward(const LocalAdaptiveBackward<T>& call) {
   const LocalAdaptiveShape& s = call.shape;
-  Regression<T> regression{s, Runs(s), band_rows(s) * s.grid_w()};
-  const Runs& runs = regression.runs;
+  Regression<T> regression{s, call.P, call.q, s.depthwise() ? s.out_channels : 1};
   const size_t point_bytes = Backward<T>::point_bytes(s);
   const size_t panel_bytes = (regression.points + 1) * kWidth<T> * sizeof(T) + 2 * kAlignment;
   const Arenas shared(regression.bytes(), 1);
   const Arenas arenas(point_bytes < panel_bytes ? panel_bytes : point_bytes);
   regression.take(shared.first());
-  regression.pack(call.P, call.q, [&](int64_t run, int64_t weight) {
-    return runs.place(s, weight / runs.length, run, weight % runs.length);
-  });
+  regression.pack();
 
   for_each_band(s, [&](int64_t run, Range band, int64_t first, int64_t points) {
     const Backward<T> pass{call, regression, run};

@@ -49,20 +49,27 @@ inline bool worth_threads(const LocalAdaptiveShape& s) {
   return points * s.weights() * (s.features + pixels) > 1e6;
 }
 
-// The values of a patch that lie together in the picture: of a row of taps, or of one tap.
+// The values of a patch that are worked on together: those that lie together in the picture, of a
+// row of taps or of one tap; and all of a patch that has a single channel.
 struct Runs {
-  int64_t taps, length, across;  // of a run, and runs of a row of taps
-  int64_t step_down, step_across, count;
+  int64_t taps, length;  // of a run
+  int64_t count, across, step_down, step_across;
 
   explicit Runs(const LocalAdaptiveShape& s)
-      : taps(s.groups == 1 && s.dilation_w == 1 ? s.kernel_w : 1),
+      : taps(s.depthwise()                        ? s.taps()
+             : s.groups == 1 && s.dilation_w == 1 ? s.kernel_w
+                                                  : 1),
         length(taps * s.group_in()),
-        across(s.kernel_w / taps),
+        count(s.taps() / taps),
+        across(s.kernel_w),
         step_down(s.dilation_h * s.width * s.in_channels),
-        step_across(s.dilation_w * s.in_channels),
-        count(s.kernel_h * across) {}
+        step_across(s.dilation_w * s.in_channels) {}
 
-  int64_t at(int64_t run) const { return run / across * step_down + run % across * step_across; }
+  // Where the patch has the first value of a run, or of a tap.
+  int64_t at(int64_t run) const { return at_tap(run * taps); }
+  int64_t at_tap(int64_t tap) const {
+    return tap / across * step_down + tap % across * step_across;
+  }
 
   // Where P has the weight for a value of a run.
   int64_t place(const LocalAdaptiveShape& s, int64_t output, int64_t run, int64_t value) const {
@@ -79,6 +86,61 @@ inline int64_t band_rows(const LocalAdaptiveShape& s) {
   const int64_t points = fitting < kLeastPoints ? kLeastPoints : fitting;
   return clamp<int64_t>(points / s.grid_w(), 1, s.batch * s.grid_h());
 }
+
+// The pixels that have one point of the grid as a neighbour, row by row.
+template <class T>
+struct Pixels {
+  Range rows, columns;
+  int64_t count;
+  int64_t *x, *y;  // where each is: the first value of its patch, of its output
+  T* a;            // its filter's value for the point, or the sum of several
+
+  static size_t bytes(const LocalAdaptiveShape& s) {
+    return most_pixels(s) * (2 * sizeof(int64_t) + sizeof(T)) + 3 * kAlignment;
+  }
+
+  Pixels(const LocalAdaptiveShape& s, int64_t n, int64_t row, int64_t column, const T* filters,
+         Arena& arena)
+      : rows(down(s).pixels(row)),
+        columns(across(s).pixels(column)),
+        count(rows.size() * columns.size()),
+        x(arena.take<int64_t>(most_pixels(s))),
+        y(arena.take<int64_t>(most_pixels(s))),
+        a(arena.take<T>(most_pixels(s))) {
+    for_each_filter(s, row, column, [&](int64_t i, int64_t h, int64_t w, Range v, Range u) {
+      x[i] = ((n * s.height + h * s.stride_h) * s.width + w * s.stride_w) * s.in_channels;
+      y[i] = (n * s.out_height + h) * s.out_width + w;
+      a[i] = 0;
+      for_each_neighbour(s, v, u, [&](int64_t j) { a[i] += filters[y[i] * s.side * s.side + j]; });
+    });
+  }
+
+  // ga[pixel][j] += values[i] for those neighbours j that are the point.
+  void spread(const LocalAdaptiveShape& s, int64_t row, int64_t column, const T* values,
+              T* ga) const {
+    for_each_filter(s, row, column, [&](int64_t i, int64_t, int64_t, Range v, Range u) {
+      for_each_neighbour(s, v, u, [&](int64_t j) { ga[y[i] * s.side * s.side + j] += values[i]; });
+    });
+  }
+
+ private:
+  template <class Use>
+  void for_each_filter(const LocalAdaptiveShape& s, int64_t row, int64_t column, Use use) const {
+    int64_t i = 0;
+    for (int64_t h = rows.first; h < rows.last; ++h) {
+      const Range v = down(s).neighbours(h, row);
+      for (int64_t w = columns.first; w < columns.last; ++w, ++i) {
+        use(i, h, w, v, across(s).neighbours(w, column));
+      }
+    }
+  }
+  template <class Use>
+  static void for_each_neighbour(const LocalAdaptiveShape& s, Range v, Range u, Use use) {
+    for (int64_t i = v.first; i < v.last; ++i) {
+      for (int64_t j = u.first; j < u.last; ++j) use(i * s.side + j);
+    }
+  }
+};
 
 // Calls task(image, row, column) for the points of some rows of the grid, on all threads.
 //

@@ -114,4 +114,9 @@ ADACONV_INLINE void add_multiple(T* to, T factor, const T* values, int64_t count
   });
 }
 
+template <class T>
+ADACONV_INLINE V<T> activated(V<T> w, T slope) {
+  return slope == 0 ? relu<T>(w) : w > V<T>{} ? w : w * broadcast<T>(slope);
+}
+
 }  // namespace adaconv::ADACONV_VARIANT::local

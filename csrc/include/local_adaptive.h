@@ -20,6 +20,7 @@ struct LocalAdaptiveShape {
 
   int64_t group_in() const { return in_channels / groups; }
   int64_t group_out() const { return out_channels / groups; }
+  bool depthwise() const { return group_in() == 1 && group_out() == 1; }
   int64_t taps() const { return kernel_h * kernel_w; }
   int64_t rows() const { return taps() * group_in(); }       // weights per output value
   int64_t weights() const { return out_channels * rows(); }  // of a grid point

@@ -1,4 +1,6 @@
-"""LocalAdaConvBlock against its definition; what it shares is tested in AdaConvBlock."""
+"""The blocks with a grid against their definition; what they share is tested in AdaConvBlock."""
+
+import copy
 
 import pytest
 import torch
@@ -6,16 +8,17 @@ import torch.nn.functional as F
 from torch import nn
 from torch.func import functional_call
 
-from adaconv import local_adaptive_conv2d
-from adaconv.nn import LocalAdaConvBlock, convert
-from adaconv.nn.local_adaptive import smooth_interpolation
-from adaconv.reference.local_adaptive import nearest
+from adaconv.nn import AdaSeparableConvBlock, LocalAdaConvBlock, convert
+from adaconv.nn._grid_block import smooth_interpolation
+from adaconv.reference.local_adaptive import SIDES, nearest
+
+both = pytest.mark.parametrize("kind", [LocalAdaConvBlock, AdaSeparableConvBlock])
 
 
-def randomized(*args, **options):
+def randomized(kind, *args, pitch=4, **options):
     """A float64 block with weights and biases that are all of a size that matters."""
     torch.manual_seed(0)
-    block = LocalAdaConvBlock(*args, dtype=torch.float64, **options)
+    block = kind(*args, dtype=torch.float64, pitch=pitch, **options)
     with torch.no_grad():
         for parameter in block.parameters():
             parameter.normal_()
@@ -46,12 +49,33 @@ def by_hand(block, x):
         a = a.exp() / a.exp().sum(1, keepdim=True)
     b = window(block.bias_weight)[:, :, :oh, :ow]
     b = b if block.bias is None else b + block.bias[:, None, None]
-    return local_adaptive_conv2d(
-        large, d, block.pointwise_weight, block.pointwise_bias, a, b, s, stride=block.stride,
-        padding=block.padding, groups=block.groups, negative_slope=block.negative_slope,
-    )  # fmt: skip
+    taps = F.unfold(large, block.kernel_size, 1, block.padding, block.stride)
+    return apply_by_hand(block, d, a, taps.unflatten(2, (oh, ow))) + b
 
 
+def apply_by_hand(block, d, a, taps):
+    """The stages of the block, with the weights of every pixel."""
+    down, across = (nearest(size, block.pitch, SIDES[a.shape[1]], a) for size in a.shape[2:])
+    points = [(v, h) for v in down for h in across]
+
+    def mixed(weight, bias):
+        grid = torch.einsum("mk,nkij->nmij", weight.flatten(0, -2), d) + bias.reshape(-1, 1, 1)
+        grid = F.leaky_relu(grid, block.negative_slope)
+        w = sum(a[:, j, None] * grid[:, :, v][..., h] for j, (v, h) in enumerate(points))
+        return w.unflatten(1, bias.shape)
+
+    if isinstance(block, LocalAdaConvBlock):
+        weights = mixed(block.pointwise_weight, block.pointwise_bias)
+    else:
+        first = mixed(block.spatial_weight, block.spatial_bias).flatten(1, 3)
+        taps = (first * taps).unflatten(1, (block.in_channels, -1)).sum(2)
+        weights = mixed(block.channel_weight, block.channel_bias)
+    weights = weights.unflatten(1, (block.groups, -1)).flatten(3, -3)
+    grouped = taps.unflatten(1, (block.groups, -1))
+    return torch.einsum("ngocij,ngcij->ngoij", weights, grouped).flatten(1, 2)
+
+
+@both
 @pytest.mark.parametrize(
     ("kernel_size", "options"),
     [
@@ -64,26 +88,28 @@ def by_hand(block, x):
         ((1, 3), {"padding": (0, 1), "upsample": 3, "stride": (1, 2), "neighbours": 9}),
     ],
 )
-def test_values(kernel_size, options):
-    block = randomized(4, 6, kernel_size, **options)
+def test_values(kind, kernel_size, options):
+    block = randomized(kind, 4, 6, kernel_size, **options)
     x = torch.randn(2, 4, 6, 9, dtype=torch.float64)
     torch.testing.assert_close(block(x), by_hand(block, x), rtol=1e-10, atol=1e-10)
 
 
+@both
 @pytest.mark.parametrize("kernel_size", [(1, 4), (4, 1), (2, 3)])
 @pytest.mark.parametrize("padding_mode", ["zeros", "reflect", "circular"])
 @pytest.mark.parametrize("options", [{"stride": 2}, {"padding": "same"}, {"dilation": 2}])
 @pytest.mark.parametrize("batch", [(), (0,), (2,)])
-def test_output_size_is_that_of_conv2d(kernel_size, padding_mode, options, batch):
+def test_output_size_is_that_of_conv2d(kind, kernel_size, padding_mode, options, batch):
     shared = {**options, "padding_mode": padding_mode}
     x = torch.randn(*batch, 2, 8, 7)
     expected = nn.Conv2d(2, 4, kernel_size, **shared)(x).shape
-    assert LocalAdaConvBlock(2, 4, kernel_size, pitch=3, **shared)(x).shape == expected
+    assert kind(2, 4, kernel_size, pitch=3, **shared)(x).shape == expected
 
 
+@both
 @pytest.mark.parametrize("regressor", ["separable", "full"])
-def test_gradients(regressor):
-    block = randomized(2, 2, (2, 3), padding=1, regressor=regressor, upsample=2, pitch=2)
+def test_gradients(kind, regressor):
+    block = randomized(kind, 2, 2, (2, 3), padding=1, regressor=regressor, upsample=2, pitch=2)
     names, values = zip(*block.named_parameters(), strict=True)
     x = torch.randn(1, 2, 2, 2, dtype=torch.float64, requires_grad=True)
 
@@ -109,14 +135,14 @@ def test_interpolation_is_smooth(neighbours, pitch):
     torch.testing.assert_close(places.sum(0)[inner, inner], expected[inner, inner])
 
 
+@both
 @pytest.mark.parametrize("normalize", ["softmax", None])
 @pytest.mark.parametrize("neighbours", [4, 9])
-def test_starts_as_smooth_interpolation(normalize, neighbours):
-    block = LocalAdaConvBlock(4, 2, 3, padding=1, neighbours=neighbours, normalize=normalize)
-    block.double()
+def test_starts_as_smooth_interpolation(kind, normalize, neighbours):
+    block = kind(4, 2, 3, padding=1, pitch=4, neighbours=neighbours, normalize=normalize).double()
     with torch.no_grad():
         block.interpolation_weight.zero_()
-    a = block._interpolation(torch.randn(1, 4, 8, 12, dtype=torch.float64), 1)
+    a = block._interpolation(torch.randn(1, 4, 8, 12, dtype=torch.float64), 4, 1)
     expected = smooth_interpolation(neighbours, 4).repeat(1, 2, 3)[None]
     torch.testing.assert_close(a, expected, rtol=0, atol=2e-4)
     for name, parameter in block.named_parameters():
@@ -126,12 +152,29 @@ def test_starts_as_smooth_interpolation(normalize, neighbours):
             assert parameter.eq(0).all(), name
 
 
-def test_state_dict_names_and_shapes():
-    block = LocalAdaConvBlock(4, 6, (3, 2), groups=2, adaptive_kernel_size=5, pitch=2, neighbours=9)
+@pytest.mark.parametrize(
+    ("kind", "weights"),
+    [
+        (
+            LocalAdaConvBlock,
+            {"pointwise_weight": (6, 2, 3, 2, 4), "pointwise_bias": (6, 2, 3, 2)},
+        ),
+        (
+            AdaSeparableConvBlock,
+            {
+                "spatial_weight": (4, 3, 2, 4),
+                "spatial_bias": (4, 3, 2),
+                "channel_weight": (6, 2, 4),
+                "channel_bias": (6, 2),
+            },
+        ),
+    ],
+)
+def test_state_dict_names_and_shapes(kind, weights):
+    block = kind(4, 6, (3, 2), groups=2, adaptive_kernel_size=5, pitch=2, neighbours=9)
     assert {name: tuple(value.shape) for name, value in block.state_dict().items()} == {
         "depthwise_weight": (4, 1, 5, 5),
-        "pointwise_weight": (6, 2, 3, 2, 4),
-        "pointwise_bias": (6, 2, 3, 2),
+        **weights,
         "interpolation_weight": (9, 4, 5, 5),
         "interpolation_bias": (9, 2, 2),
         "bias_weight": (6, 4, 5, 5),
@@ -139,22 +182,36 @@ def test_state_dict_names_and_shapes():
     }
 
 
-def test_compiles_to_one_graph():
-    block = randomized(3, 4, (3, 2))
+@both
+def test_copies_and_other_layouts_compute_the_same(kind):
+    block = randomized(kind, 4, 6, 3, padding=1)
+    x = torch.randn(2, 4, 6, 5, dtype=torch.float64)
+    expected = block(x)
+    twin = copy.deepcopy(block).to(memory_format=torch.channels_last)
+    y = twin(x.to(memory_format=torch.channels_last))
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(y, expected)
+
+
+@both
+def test_compiles_to_one_graph(kind):
+    block = randomized(kind, 3, 4, (3, 2))
     x = torch.randn(2, 3, 6, 5, dtype=torch.float64)
     compiled = torch.compile(block, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(x), block(x))
 
 
-def test_convert_takes_its_place():
+@both
+def test_convert_takes_its_place(kind):
     model = nn.Sequential(nn.Conv2d(4, 8, 3, padding=1, groups=4), nn.Conv2d(8, 2, 1))
-    assert convert(model, block=LocalAdaConvBlock, pitch=2) == ["0", "1"]
-    assert [type(block) for block in model] == [LocalAdaConvBlock] * 2
+    assert convert(model, block=kind, pitch=2) == ["0", "1"]
+    assert [type(block) for block in model] == [kind] * 2
     assert model[0].pitch == 2
     assert model(torch.randn(2, 4, 5, 5)).shape == (2, 2, 5, 5)
     assert repr(model[1]).endswith("pitch=2, neighbours=4, normalize='softmax')")
 
 
+@both
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -164,11 +221,34 @@ def test_convert_takes_its_place():
         ({"groups": 3}, "in_channels must be a multiple of groups=3, got 4"),
     ],
 )
-def test_refuses_arguments(options, message):
+def test_refuses_arguments(kind, options, message):
     with pytest.raises(ValueError, match=message):
-        LocalAdaConvBlock(4, 6, 3, **options)
+        kind(4, 6, 3, **options)
 
 
-def test_has_no_choice_of_memory():
+def test_has_always_a_pitch_and_no_choice_of_memory():
+    with pytest.raises(ValueError, match="pitch must be an integer of at least 1, got None"):
+        LocalAdaConvBlock(4, 6, 3, pitch=None)
     with pytest.raises(TypeError, match="memory"):
         LocalAdaConvBlock(4, 6, 3, memory="mask")
+
+
+def test_without_a_pitch_there_is_no_grid():
+    plain = AdaSeparableConvBlock(4, 6, 3, neighbours=9)
+    assert "pitch" not in repr(plain)
+    assert not any(name.startswith("interpolation") for name in plain.state_dict())
+
+
+def test_memory_is_the_arguments_whatever_is_chosen():
+    """With a pitch no sign bits are kept: the largest tensors are pictures."""
+    x = torch.randn(2, 4, 16, 16, dtype=torch.float64)
+
+    def run(memory):
+        block, kept = randomized(AdaSeparableConvBlock, 4, 8, 3, padding=1, memory=memory), []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+            y = block(x)
+        y.sum().backward()
+        assert max(t.nbytes for t in kept) == x.nbytes
+        return [y, *(p.grad for p in block.parameters())]
+
+    assert all(map(torch.equal, run("mask"), run("recompute")))

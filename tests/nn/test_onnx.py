@@ -52,6 +52,10 @@ NETWORKS = {
         ),
         (2, 4, 6, 5),
     ),
+    "in two stages on a grid": (
+        lambda: AdaSeparableConvBlock(4, 6, 3, padding=1, stride=2, groups=2, pitch=2),
+        (2, 4, 6, 5),
+    ),
     "AdaGAN": (lambda: AdaGANGenerator(8, 0.05), (2, 128)),
     "critic": (critic, (2, 4, 6, 5)),
 }  # fmt: skip

@@ -61,6 +61,11 @@ class Case:
         )
 
 
+def depthwise(channels: int, **options) -> Case:
+    """Return a call in which every channel is convolved by itself."""
+    return Case(channels=1, outputs=1, groups=channels, **options)
+
+
 def random_case(seed: int) -> Case:
     """Draw everything the operator takes: even, non-square, strided, dilated, enlarged, ragged."""
     rng, like = random.Random(seed), random_convolution(seed)

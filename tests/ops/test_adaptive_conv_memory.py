@@ -1,20 +1,10 @@
 """The weights that adaptive convolution regresses are never in memory."""
 
-from pathlib import Path
-
 import pytest
-from processes import run
-
-STATUS = """
-import re, sys, torch
-from adaconv import adaptive_conv2d
-torch.set_num_threads(2)
-
-def status(key):
-    return int(re.search(key + r":\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
-"""
+from memory import measure, needs_proc
 
 FIRST = """
+from adaconv import adaptive_conv2d
 n, c, o, size = (int(a) for a in sys.argv[2:])
 x, d = torch.randn(n, c, size, size), torch.randn(n, c, size, size)
 gy = torch.randn(n, o, size, size)
@@ -25,16 +15,14 @@ def step(images):
     y = adaptive_conv2d(*given, padding=1, memory=sys.argv[1])
     return sum(t.numel() for t in (y, *torch.autograd.grad(y, given, gy[:images]))) * 4
 
-step(1)
-open("/proc/self/clear_refs", "w").write("5")
-before = status("VmRSS")
-outputs = step(n)
+above, outputs = peak(step, n)
 weights = n * o * c * 9 * size * size * 4
 signs = weights // 32 if sys.argv[1] == "mask" else 0
-print(status("VmHWM") - before - outputs - signs, weights)
+print(above - outputs - signs, weights)
 """
 
 SECOND = """
+from adaconv import adaptive_conv2d
 n, c, o, size = 16, 32, 16, 32
 x, d = torch.randn(n, c, size, size), torch.randn(n, c, size, size)
 P, q = torch.randn(o, c, 3, 3, c) * 0.1, torch.randn(o, c, 3, 3)
@@ -45,22 +33,8 @@ def step(images):
     gx, gd = torch.autograd.grad(y.square().sum(), given[:2], create_graph=True)
     torch.autograd.grad(gx.square().sum() + gd.square().sum(), given)
 
-step(1)
-open("/proc/self/clear_refs", "w").write("5")
-before = status("VmRSS")
-step(n)
-print(status("VmHWM") - before)
+print(peak(step, n)[0])
 """
-
-needs_proc = pytest.mark.skipif(
-    not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc"
-)
-
-
-def measure(code, *arguments):
-    done = run("-c", STATUS + code, *map(str, arguments), MALLOC_TRIM_THRESHOLD_="0")
-    assert done.returncode == 0, done.stderr
-    return [int(number) for number in done.stdout.split()]
 
 
 @needs_proc

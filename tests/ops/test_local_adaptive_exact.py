@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from local_adaptive_cases import Case, random_case, results
+from local_adaptive_cases import Case, depthwise, random_case, results
 
 CASES = [random_case(seed) for seed in range(16)] + [
     Case(size=(1, 1), kernel_size=(1, 1), pitch=1),
@@ -17,6 +17,12 @@ CASES = [random_case(seed) for seed in range(16)] + [
     Case(channels=17, outputs=65, features=33, options={"padding": 1}),
     Case(size=(12, 13), channels=5, outputs=16, features=40, kernel_size=(5, 7), pitch=3),
     Case(size=(2, 9), channels=80, outputs=50, features=48, kernel_size=(2, 5), with_b=False),
+    # Every channel by itself.
+    depthwise(16, options={"padding": 1}),
+    depthwise(37, size=(21, 10), pitch=2, features=18, neighbours=9, options={"padding": (2, 1)}),
+    depthwise(20, kernel_size=(5, 5), pitch=3, options={"stride": (1, 2), "negative_slope": 0.5}),
+    depthwise(3, kernel_size=(2, 6), with_q=False, options={"dilation": (2, 1), "upsample": 2}),
+    depthwise(48, batch=3, size=(5, 4), kernel_size=(1, 1), with_b=False),
 ]
 
 
