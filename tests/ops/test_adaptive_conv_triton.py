@@ -90,7 +90,7 @@ def test_chunks_of_the_batch_add_up(triton_device, monkeypatch):
     case = Case(batch=5, channels=2, outputs=3, features=4, size=(4, 5), options={"padding": 1})
     tensors = [t.to(triton_device, torch.float32) for t in case.tensors(integers(0))]
     whole = results(case, tensors, torch.ones_like, "triton")
-    monkeypatch.setattr(launches, "COLUMN_BYTES", 2 * 18 * 20 * 4)
+    monkeypatch.setattr(launches, "CHUNK_BYTES", 2 * 20 * 4 * (18 + 3))
     for got, want in zip(results(case, tensors, torch.ones_like, "triton"), whole, strict=True):
         torch.testing.assert_close(got, want, rtol=0, atol=0)
 
