@@ -138,6 +138,15 @@ def accumulate(a, b, total, TERMS: constexpr):
 
 
 @triton.jit
+def add_up(a, ones, total, TERMS: constexpr):
+    """Add the sums over the columns of a: a product with ones, whose result has them in each."""
+    sums = tl.zeros(total.shape, tl.float32)
+    if TERMS == 2:
+        sums = tl.dot(a[1], ones, sums, input_precision="ieee")
+    return total + tl.dot(a[0], ones, sums, input_precision="ieee")
+
+
+@triton.jit
 def transposed(tiles, TERMS: constexpr):
     turned = (tiles[0].T,)
     if TERMS == 2:

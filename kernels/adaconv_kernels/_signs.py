@@ -38,13 +38,19 @@ def words_of(group, j, o, J, group_outputs, SIGN_O: constexpr):
 
 @triton.jit
 def pack(z):
-    """Return whether each of (rows, columns) is positive: (rows, columns / 32) words."""
-    positive = (z > 0).reshape(z.shape[0], z.shape[1] // 32, 32)
-    return tl.sum(positive.to(tl.int32) << tl.arange(0, 32), 2)
+    """Return whether each of (rows, columns) is positive: (rows, columns / 32) words.
+
+    Of 8 neighbouring columns a lane of the tensor cores' results has 2, so that their places in a
+    word are known up to one shift.
+    """
+    positive = (z > 0).reshape(z.shape[0], z.shape[1] // 32, 4, 4, 2).to(tl.int32)
+    bits = positive << (8 * tl.arange(0, 4)[:, None, None] + tl.arange(0, 2))
+    bits = tl.sum(tl.sum(bits, 4), 2)
+    return tl.sum(bits << (2 * tl.arange(0, 4)), 2)
 
 
 @triton.jit
 def unpack(words, lanes):
-    """Return the bits at these places of each word: (rows, words · lanes)."""
-    bits = (words[:, :, None] >> lanes) & 1
-    return bits.reshape(words.shape[0], words.shape[1] * lanes.shape[0])
+    """Return whether the bits at these places of each word are set: (rows, words · lanes)."""
+    positive = (words[:, :, None] & (1 << lanes)) != 0
+    return positive.reshape(words.shape[0], words.shape[1] * lanes.shape[0])

@@ -33,6 +33,7 @@ from triton.language import constexpr
 
 from adaconv_kernels._products import (
     accumulate,
+    add_up,
     load,
     multiply,
     read_scale,
@@ -65,9 +66,9 @@ def activate(z, SLOPE: constexpr):
 
 
 @triton.jit
-def gate(z, g, SLOPE: constexpr):
-    """Multiply g by the derivative of the activation at z, of which the sign bit is enough."""
-    return tl.where(z > 0, g, g * SLOPE)
+def gate(positive, g, SLOPE: constexpr):
+    """Multiply g by the derivative of the activation at z, of which the sign is enough."""
+    return tl.where(positive, g, g * SLOPE)
 
 
 @triton.jit
@@ -228,10 +229,12 @@ def inputs_kernel(
     pixel = pixels_of(rows, picture)
     gy_rows = gy + rows.to(tl.int64)[:, None] * outputs + group * group_outputs
     oo = tl.arange(0, BLOCK_O)
-    lanes = tl.arange(0, min(BLOCK_O, 32))
-    word_o = tl.arange(0, BLOCK_O // min(BLOCK_O, 32)) * 32
+    lanes = tl.arange(0, min(BLOCK_O, 32)) % SIGN_O
+    word_o = tl.arange(0, BLOCK_O // min(BLOCK_O, 32)) * 32  # its first output
     k = D_block * BLOCK_D + tl.arange(0, BLOCK_D)
     k_live = k < D
+    words_at = (word_o // SIGN_O).to(tl.int64) * signs_stride + rows[:, None]
+    P_at = (group * group_outputs + oo).to(tl.int64)[:, None] * J * D + k
     d_at = rows.to(tl.int64)[:, None] * D + k
     d_tile = value(load(d, d_term, d_at, live[:, None] & k_live, TERMS), TERMS)
     if ONE_TILE:
@@ -247,18 +250,17 @@ def inputs_kernel(
             if not ONE_TILE:
                 gy_mask = live[:, None] & o_live
                 gy_tile = tl.load(gy_rows + o, mask=gy_mask, other=0.0).to(tl.float32) * of_gy
-            words = words_of(group, j, start + word_o, J, group_outputs, SIGN_O) * signs_stride
+            words = signs + words_of(group, j, start, J, group_outputs, SIGN_O) * signs_stride
             words_live = live[:, None] & (start + word_o < group_outputs)
-            words = tl.load(signs + words + rows[:, None], mask=words_live, other=0)
-            bits = unpack(words, j % (32 // SIGN_O) * SIGN_O + lanes % SIGN_O)
-            u = gate(bits, gy_tile, SLOPE)
-            all_o = group * group_outputs + o
-            P_rows = (all_o.to(tl.int64) * J + j) * D
-            P_tile = load(P, P_term, P_rows[:, None] + k, o_live[:, None] & k_live, TERMS)
+            words = tl.load(words + words_at, mask=words_live, other=0)
+            u = gate(unpack(words >> j % (32 // SIGN_O) * SIGN_O, lanes), gy_tile, SLOPE)
+            P_start = P + (start * J + j).to(tl.int64) * D
+            P_tile = load(P_start, P_term, P_at, o_live[:, None] & k_live, TERMS)
             R = multiply(terms(u, P.dtype.element_ty, TERMS), P_tile, R, TERMS)
             if HAS_Q:
                 q_mask = o_live & (D_block == 0)
-                q_tile = tl.load(q + j * outputs + all_o, mask=q_mask, other=0.0).to(tl.float32)
+                q_at = j * outputs + group * group_outputs + o
+                q_tile = tl.load(q + q_at, mask=q_mask, other=0.0).to(tl.float32)
                 of_q += tl.sum(u * q_tile, 1)
         total += R * patches_of(
             x, x_strides, picture, pixel, live, group * (J // TAPS), j + tl.arange(0, 1), J,
@@ -309,7 +311,9 @@ def weights_kernel(
     gy_live = gy_columns < group_outputs
     gy_columns += group * group_outputs
     total = tl.zeros((BLOCK_J * BLOCK_O, BLOCK_D), tl.float32)
-    total_q = tl.zeros((BLOCK_M, BLOCK_J * BLOCK_O), tl.float32)
+    # gq is a product too, with ones: the sums of its columns would be those of many threads.
+    ones = tl.full((BLOCK_M, 16), 1.0, tl.float32).to(d.dtype.element_ty)
+    total_q = tl.zeros((BLOCK_J * BLOCK_O, 16), tl.float32)
     for block in range(first, last):
         rows = block * BLOCK_M + tl.arange(0, BLOCK_M)
         live = rows < pixels
@@ -322,21 +326,22 @@ def weights_kernel(
             mask=live[:, None] & gy_live, other=0.0,
         ).to(tl.float32)  # fmt: skip
         words = tl.load(signs + words_at + rows[:, None], mask=live[:, None] & words_live, other=0)
-        bits = unpack(words, tl.arange(0, 32)).reshape(BLOCK_M, BLOCK_J, BLOCK_O)
-        scaled = gate(bits, gy_tile[:, None, :], SLOPE) * (patches * of_u)[:, :, None]
+        positive = unpack(words, tl.arange(0, 32)).reshape(BLOCK_M, BLOCK_J, BLOCK_O)
+        scaled = gate(positive, gy_tile[:, None, :], SLOPE) * (patches * of_u)[:, :, None]
         scaled = scaled.reshape(BLOCK_M, BLOCK_J * BLOCK_O)
-        total_q += scaled
         d_at = rows.to(tl.int64)[:, None] * D + k
         d_tile = load(d, d_term, d_at, live[:, None] & k_live, TERMS)  # [M, D]
         scaled = transposed(terms(scaled, d.dtype.element_ty, TERMS), TERMS)
         total = accumulate(scaled, d_tile, total, TERMS)  # [J·O, D]
+        if HAS_Q:
+            total_q = add_up(scaled, ones, total_q, TERMS)
     split = tl.program_id(2).to(tl.int64)
     to = ((split * outputs + o) * J + all_j) * D
     tl.store(gP + to[:, None] + k, total * (1.0 / (of_d * of_u)), mask=P_live[:, None] & k_live)
     if HAS_Q:
         once = P_live & (D_block == 0)
         to = (split * J + all_j) * outputs + o
-        tl.store(gq + to, tl.sum(total_q, 0) * (1.0 / of_u), mask=once)
+        tl.store(gq + to, tl.max(total_q, 1) * (1.0 / of_u), mask=once)
 
 
 @triton.jit
