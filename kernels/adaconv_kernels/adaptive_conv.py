@@ -38,8 +38,10 @@ SIZES = (64, 128)
 
 #: How each kernel is cut, by whether factors are split in two, and by the size of D. In each place,
 #: first what is meant for an H100: of the forward kernel the fastest of a search at AdaGAN's
-#: layers, of the others what compiled to the fewest instructions a weight; behind it what compiles
-#: without spills for every GPU, see :mod:`adaconv_kernels._tuning`.
+#: layers, of the others what compiled to few instructions a weight; behind it what compiles for
+#: every GPU with few spills, see :mod:`adaconv_kernels._tuning`. Where x under a tile's taps are
+#: fewer numbers than its threads, Triton lets each compute where all of them lie: the weights'
+#: kernel has tiles of as many.
 CONFIGS: dict[str, dict[tuple[bool, int | None], tuple[Config, ...]]] = {
     "forward_kernel": {
         (False, 64): (Config(128, 64, 128, 4, 3), Config(128, 64, 128, 8, 2)),
@@ -55,7 +57,7 @@ CONFIGS: dict[str, dict[tuple[bool, int | None], tuple[Config, ...]]] = {
         (False, None): (Config(64, 64, 128, 8, 3), Config(64, 32, 64, 4, 1)),
         (True, 64): (Config(64, 64, 64, 4, 3), Config(64, 32, 64, 4, 1)),
         (True, 128): (Config(64, 64, 128, 8, 3), Config(64, 32, 128, 8, 1)),
-        (True, None): (Config(64, 64, 64, 4, 3), Config(64, 32, 64, 4, 1)),
+        (True, None): (Config(64, 32, 64, 4, 1),),
     },
     "weights_kernel": {
         (False, 64): (Config(64, 128, 128, 4, 3), Config(64, 64, 128, 4, 1)),

@@ -115,8 +115,18 @@ PRESETS = {
         16,
         tuple(Penalty(*astuple(layer)) for layer in TUNED),
     ),
+    "recompute": Preset(
+        "AdaGAN-3x3's layers without sign bits in memory, at the size of CIFAR-10",
+        64,
+        tuple(replace(layer, memory="recompute") for layer in TUNED),
+    ),
     "sweep": _sweep(),
 }
 
-#: AdaGAN's layers, and one of several blocks of features and tiles of outputs.
-STATIC = (*TUNED, Layer("blocks", 32, 150, 8, features=256))
+#: AdaGAN's layers, one of several blocks of features and tiles of outputs, and one whose sign bits
+#: are made anew.
+STATIC = (
+    *TUNED,
+    Layer("blocks", 32, 150, 8, features=256),
+    replace(TUNED[0], name="anew", memory="recompute"),
+)
