@@ -33,10 +33,10 @@ def is_split(dtype: torch.dtype) -> bool:
 
 
 def scales(d: Tensor, P: Tensor, u: Sequence[Tensor], slope: float) -> Tensor:
-    """Return the powers of two by which d, P and the product of ``u`` fit float16's range."""
+    """Return the powers of two by which d, P, the product of ``u`` and its first fit float16."""
     tensors = [d, P, *u]
     largest = torch.stack(torch._foreach_norm(tensors, float("inf")))
-    result = largest.new_empty(3)
+    result = largest.new_empty(4)
     slack = max(0, math.ceil(math.log2(abs(slope)))) if slope else 0
     launch(scale_kernel, (1, 1, 1), largest, result, U=bool(u), LARGEST=LARGEST, SLACK=slack)
     return result
@@ -53,7 +53,7 @@ def _exponent(largest, otherwise):
 def scale_kernel(
     largest, scales, U: constexpr, LARGEST: constexpr, SLACK: constexpr
 ):  # fmt: skip
-    """Write the scales of d, P and u·x from the largest magnitudes in d, P, gy and x; grid (1,).
+    """Write the scales of d, P, u·x and u from the largest in d, P, gy and x; grid (1,).
 
     A tensor that is not finite is not scaled: what its infinities meet is not finite either way.
     """
@@ -63,6 +63,8 @@ def scale_kernel(
         e = _exponent(tl.load(largest + 2), LARGEST // 2)
         e += _exponent(tl.load(largest + 3), LARGEST - LARGEST // 2)
         tl.store(scales + 2, tl.exp2(LARGEST - SLACK - e))
+        e = _exponent(tl.load(largest + 2), LARGEST)
+        tl.store(scales + 3, tl.exp2(LARGEST - SLACK - e))
 
 
 def factor(tensor: Tensor, scale: Tensor | None) -> Tensor:
@@ -136,6 +138,15 @@ def accumulate(a, b, total, TERMS: constexpr):
 
 
 @triton.jit
+def add_up(a, ones, total, TERMS: constexpr):
+    """Add the sums over the columns of a: a product with ones, whose result has them in each."""
+    sums = tl.zeros(total.shape, tl.float32)
+    if TERMS == 2:
+        sums = tl.dot(a[1], ones, sums, input_precision="ieee")
+    return total + tl.dot(a[0], ones, sums, input_precision="ieee")
+
+
+@triton.jit
 def transposed(tiles, TERMS: constexpr):
     turned = (tiles[0].T,)
     if TERMS == 2:
@@ -144,13 +155,28 @@ def transposed(tiles, TERMS: constexpr):
 
 
 @triton.jit
+def value(tiles, TERMS: constexpr):
+    """Return what the terms stand for, in float32."""
+    total = tiles[0].to(tl.float32)
+    if TERMS == 2:
+        total += tiles[1].to(tl.float32)
+    return total
+
+
+@triton.jit
+def read_scale(scales, which: constexpr, SCALED: constexpr):
+    """Return one of the scales, of d, P, u·x and u."""
+    scale = 1.0
+    if SCALED:
+        scale = tl.load(scales + which)
+    return scale
+
+
+@triton.jit
 def read_scales(scales, SCALED: constexpr):
     """Return the scales of d, P and u·x."""
-    of_d = 1.0
-    of_P = 1.0
-    of_u = 1.0
-    if SCALED:
-        of_d = tl.load(scales)
-        of_P = tl.load(scales + 1)
-        of_u = tl.load(scales + 2)
-    return of_d, of_P, of_u
+    return (
+        read_scale(scales, 0, SCALED),
+        read_scale(scales, 1, SCALED),
+        read_scale(scales, 2, SCALED),
+    )

@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from adaconv_kernels import _device, _products, _tuning
+from adaconv_kernels import _device, _products, _signs, _tuning
 from adaconv_kernels import adaptive_conv_kernels as kernels
 from adaconv_kernels._device import cdiv, power_of_2
 
-#: Bytes that the gradient of x, by output pixel, may take at a time.
-COLUMN_BYTES = 96 << 20
+#: Bytes that the backward pass may take at a time: the gradient of x by output pixel, and sign bits
+#: that are made anew. The samples are cut so whether or not bits are kept: the sums are the same.
+CHUNK_BYTES = 128 << 20
 
 #: A loop is cut into runs that different programs take, until there are so many for each
 #: multiprocessor, but into none of fewer steps than these.
@@ -20,7 +21,10 @@ PROGRAMS, STEPS = 4, 4
 
 
 class Config(NamedTuple):
-    """How a kernel is cut: pixels, columns (taps times outputs), features of a tile; its launch."""
+    """How a kernel is cut: pixels, columns (taps times outputs), features of a tile; its launch.
+
+    Columns are a multiple of 32, a word of sign bits. The inputs' kernel has those of one tap.
+    """
 
     pixels: int
     columns: int
@@ -29,9 +33,15 @@ class Config(NamedTuple):
     stages: int
 
 
-#: How each kernel is cut, by whether factors are split in two, and by D: to 64, to 128, above. In
-#: each place, what was the fastest of a search on an H100, at AdaGAN's layers; behind it what
-#: compiles without spills for every GPU, see :mod:`adaconv_kernels._tuning`.
+#: Sizes of D that kernels are cut for, beside any above.
+SIZES = (64, 128)
+
+#: How each kernel is cut, by whether factors are split in two, and by the size of D. In each place,
+#: first what is meant for an H100: of the forward kernel the fastest of a search at AdaGAN's
+#: layers, of the others what compiled to few instructions a weight; behind it what compiles for
+#: every GPU with few spills, see :mod:`adaconv_kernels._tuning`. Where x under a tile's taps are
+#: fewer numbers than its threads, Triton lets each compute where all of them lie: the weights'
+#: kernel has tiles of as many.
 CONFIGS: dict[str, dict[tuple[bool, int | None], tuple[Config, ...]]] = {
     "forward_kernel": {
         (False, 64): (Config(128, 64, 128, 4, 3), Config(128, 64, 128, 8, 2)),
@@ -42,20 +52,20 @@ CONFIGS: dict[str, dict[tuple[bool, int | None], tuple[Config, ...]]] = {
         (True, None): (Config(64, 32, 64, 4, 1),),
     },
     "inputs_kernel": {
-        (False, 64): (Config(64, 64, 128, 4, 3), Config(64, 32, 128, 4, 1)),
-        (False, 128): (Config(64, 128, 128, 4, 3), Config(64, 32, 128, 4, 1)),
-        (False, None): (Config(64, 64, 128, 8, 1), Config(64, 32, 64, 4, 1)),
-        (True, 64): (Config(64, 64, 128, 4, 1), Config(64, 32, 128, 8, 1)),
-        (True, 128): (Config(128, 64, 128, 8, 3), Config(64, 32, 128, 8, 1)),
-        (True, None): (Config(64, 64, 64, 8, 1), Config(64, 32, 64, 4, 1)),
+        (False, 64): (Config(64, 64, 64, 4, 3), Config(64, 32, 64, 4, 1)),
+        (False, 128): (Config(64, 64, 128, 8, 3), Config(64, 32, 128, 8, 1)),
+        (False, None): (Config(64, 64, 128, 8, 3), Config(64, 32, 64, 4, 1)),
+        (True, 64): (Config(64, 64, 64, 4, 3), Config(64, 32, 64, 4, 1)),
+        (True, 128): (Config(64, 64, 128, 8, 3), Config(64, 32, 128, 8, 1)),
+        (True, None): (Config(64, 32, 64, 4, 1),),
     },
     "weights_kernel": {
-        (False, 64): (Config(64, 128, 128, 4, 3), Config(64, 32, 128, 4, 1)),
-        (False, 128): (Config(64, 64, 128, 4, 3), Config(64, 64, 128, 4, 1)),
-        (False, None): (Config(64, 64, 128, 8, 1), Config(64, 32, 64, 4, 1)),
-        (True, 64): (Config(64, 64, 128, 4, 3), Config(64, 32, 128, 8, 1)),
-        (True, 128): (Config(64, 64, 128, 4, 3), Config(64, 32, 128, 4, 1)),
-        (True, None): (Config(64, 64, 64, 8, 3), Config(64, 32, 64, 4, 1)),
+        (False, 64): (Config(64, 128, 128, 4, 3), Config(64, 64, 128, 4, 1)),
+        (False, 128): (Config(128, 64, 128, 4, 3), Config(128, 32, 128, 4, 1)),
+        (False, None): (Config(128, 64, 128, 4, 2), Config(128, 32, 64, 4, 1)),
+        (True, 64): (Config(64, 64, 128, 4, 3), Config(128, 32, 128, 4, 1)),
+        (True, 128): (Config(128, 64, 128, 4, 2), Config(128, 32, 64, 4, 1)),
+        (True, None): (Config(128, 64, 64, 4, 2), Config(128, 32, 64, 4, 1)),
     },
 }
 
@@ -63,8 +73,9 @@ CONFIGS: dict[str, dict[tuple[bool, int | None], tuple[Config, ...]]] = {
 def allocate_outputs(
     x: Tensor, d: Tensor, P: Tensor, groups: int, save_signs: bool
 ) -> tuple[Tensor, Tensor]:
-    """Return an uninitialised y, channels_last where x is, and no sign bits."""
+    """Return an uninitialised y, channels_last where x is, and words for the sign bits."""
     n, _, oh, ow = d.shape
+    words = _signs.words_a_pixel(groups, len(P) // groups, P.shape[1:4].numel())
     last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
     y = torch.empty(
         (n, P.shape[0], oh, ow),
@@ -72,7 +83,7 @@ def allocate_outputs(
         device=x.device,
         memory_format=torch.channels_last if last else torch.contiguous_format,
     )
-    return y, torch.empty(0, dtype=torch.uint8, device=x.device)
+    return y, torch.empty((words, n * oh * ow) if save_signs else 0, **_signs_of(x))
 
 
 def allocate_gradients(
@@ -85,6 +96,11 @@ def allocate_gradients(
 
     q = P.new_empty(P.shape[:4] if wanted[3] else 0, dtype=dtype)
     return like(x, wanted[0]), like(d, wanted[1]), like(P, wanted[2]), q
+
+
+def _signs_of(x: Tensor) -> dict[str, Any]:
+    """Return type and place of sign bits."""
+    return {"dtype": torch.int32, "device": x.device}
 
 
 def as_rows(tensor: Tensor) -> Tensor:
@@ -130,38 +146,55 @@ class Call:
         self.taps = P.shape[2] * P.shape[3]
         self.columns = P.shape[1] * self.taps
         _, self.pixels, self.features = self.d.shape
+        self.words = _signs.words_a_pixel(groups, self.group_outputs, self.columns)
         self.picture = (*x.shape[2:], *d.shape[2:])
         self.geometry = (P.shape[3], *stride, *padding, *dilation, upsample)
 
+    def rows(self, samples: slice) -> slice:
+        """Return the pixels of some samples of the batch."""
+        area = self.picture[2] * self.picture[3]
+        return slice(samples.start * area, samples.stop * area)
+
     def part(self, samples: slice) -> "Call":
         """Return the same call for some samples of the batch."""
-        part = copy.copy(self)
-        area = self.picture[2] * self.picture[3]
-        rows = slice(samples.start * area, samples.stop * area)
+        part, rows = copy.copy(self), self.rows(samples)
         part.x, part.d, part.gy = self.x[samples], self.d[:, rows], self.gy[rows]
         part.pixels = part.d.shape[1]
         return part
 
+    def chunks(self) -> list[slice]:
+        """Return the samples, as many at a time as :data:`CHUNK_BYTES` has room for."""
+        configs = CONFIGS["inputs_kernel"][self.case]
+        blocks = max(cdiv(self.features, config.features) for config in configs)
+        a_pixel = 4 * (self.words + blocks * self.groups * self.columns)
+        size = max(1, CHUNK_BYTES // (a_pixel * self.picture[2] * self.picture[3]))
+        return [slice(i, min(i + size, len(self.x))) for i in range(0, len(self.x), size)]
+
+    @property
+    def case(self) -> tuple[bool, int | None]:
+        """The key of the call in :data:`CONFIGS`."""
+        size = next((size for size in SIZES if self.features <= size), None)
+        return self.scales is not None, size
+
     def configure(self, kernel: Any, run: Callable[[Config], object]) -> Config:
         """Return how a kernel is cut; ``run`` runs it with a configuration."""
-        case = (
-            self.scales is not None,
-            next((size for size in (64, 128) if self.features <= size), None),
-        )
-        bucket = self.x.dtype, case, min(power_of_2(self.group_outputs), 128)
-        return _tuning.choose(kernel, bucket, CONFIGS[kernel.__name__][case], run, self.x)
+        bucket = self.x.dtype, self.case, min(power_of_2(self.group_outputs), 128)
+        return _tuning.choose(kernel, bucket, CONFIGS[kernel.__name__][self.case], run, self.x)
 
     def constants(self, config: Config) -> dict[str, Any]:
         """Return what a kernel is compiled for."""
-        outputs = min(power_of_2(self.group_outputs), config.columns)
-        features = max(16, min(power_of_2(self.features), config.features))
         return {
             "geometry": self.geometry, "SLOPE": self.slope, "TAPS": self.taps,
             "HAS_Q": self.q is not None, "SCALED": self.scales is not None, "TERMS": len(self.P),
-            "BLOCK_M": config.pixels, "BLOCK_J": config.columns // outputs, "BLOCK_O": outputs,
-            "BLOCK_D": features, "ONE_BLOCK": self.features <= features,
+            "SIGN_O": _signs.outputs_of(self.group_outputs), "BLOCK_M": config.pixels,
+            "BLOCK_D": max(16, min(power_of_2(self.features), config.features)),
             "num_warps": config.warps, "num_stages": config.stages,
         }  # fmt: skip
+
+    def tile(self, config: Config) -> dict[str, int]:
+        """Return how the columns are cut."""
+        outputs = min(power_of_2(self.group_outputs), config.columns)
+        return {"BLOCK_J": config.columns // outputs, "BLOCK_O": outputs}
 
     def launch(self, kernel, grid: tuple[int, int, int], *own: Any, **constants: Any) -> None:
         """Run a kernel on the arguments that all of them read, and on its own."""
@@ -191,35 +224,46 @@ def forward(
     upsample: int,
     save_signs: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Compute y; nothing is kept for the backward pass but the arguments."""
+    """Compute y and, where asked for, the sign bits of the regressed weights."""
     y, signs = allocate_outputs(x, d, P, groups, save_signs)
     options = (stride, padding, dilation, groups, negative_slope, upsample)
-    convolve(y, x, d, P, q, b, options)
+    convolve(y, signs, x, d, P, q, b, options)
     return y, signs
 
 
 def convolve(
-    y: Tensor, x: Tensor, d: Tensor, P: Tensor, q: Tensor | None, b: Tensor | None, options: tuple
+    y: Tensor,
+    signs: Tensor,
+    x: Tensor,
+    d: Tensor,
+    P: Tensor,
+    q: Tensor | None,
+    b: Tensor | None,
+    options: tuple,
 ) -> None:
-    """Write y, of any dtype."""
+    """Write y, of any dtype, and the sign bits, where there is room for them."""
     if y.numel() == 0:
         return
     with _device.guard(x):
         call = Call(x, d, P, q, options)
-        total = as_picture(_forward(call), y)
+        total = as_picture(_forward(call, signs if signs.numel() else None), y)
         y.copy_(total if b is None else total.add_(b))
 
 
-def _forward(call: Call) -> Tensor:
-    """Return y as a matrix (pixels, O) in float32."""
+def _forward(call: Call, signs: Tensor | None, signs_alone: bool = False) -> Tensor:
+    """Return y as a matrix (pixels, O) in float32, and write the sign bits, or these alone."""
 
     def run(config: Config) -> Tensor:
-        constants = call.constants(config)
+        constants = {**call.constants(config), **call.tile(config)}
         tiles = cdiv(call.pixels, config.pixels)
         output_tiles = call.groups * cdiv(call.group_outputs, constants["BLOCK_O"])
         splits = call.splits(tiles * output_tiles, cdiv(call.columns, constants["BLOCK_J"]))
-        parts = call.x.new_empty((splits, call.pixels, call.outputs), dtype=torch.float32)
-        call.launch(kernels.forward_kernel, (tiles, output_tiles, splits), parts, **constants)
+        shape = (splits, 0 if signs_alone else call.pixels, call.outputs)
+        parts = call.x.new_empty(shape, dtype=torch.float32)
+        call.launch(
+            kernels.forward_kernel, (tiles, output_tiles, splits), None if signs_alone else parts,
+            signs, call.pixels, **constants, ONE_BLOCK=call.features <= constants["BLOCK_D"],
+        )  # fmt: skip
         return total_of(parts)
 
     return run(call.configure(kernels.forward_kernel, run))
@@ -242,38 +286,44 @@ def backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Compute the gradients of x, d, P and q, those that are wanted.
 
-    The gradients of x and d are made together, and those of P and q.
+    The gradients of x and d are made together, and those of P and q. Where no sign bits were kept,
+    those of some samples are made anew at a time.
     """
     gradients = allocate_gradients(x, d, P, wanted, x.dtype)
     if gy.numel() == 0:
         for gradient in gradients:
             gradient.zero_()
         return gradients
+    gx, gd, *of_weights = gradients
     with _device.guard(x):
         options = (stride, padding, dilation, groups, negative_slope, upsample)
         call = Call(x, d, P, q, options, gy)
-        gx, gd, gP, gq = gradients
-        if wanted[0] or wanted[1]:
-            a_sample = groups * call.columns * d.shape[2] * d.shape[3] * 4
-            chunk = max(1, COLUMN_BYTES // a_sample)
-            for start in range(0, len(x), chunk):
-                some = slice(start, min(start + chunk, len(x)))
+        totals: Sequence[Tensor] = ()
+        for some in call.chunks():
+            part = call.part(some)
+            if signs.numel():
+                bits = signs[:, call.rows(some)]
+            else:
+                bits = torch.empty((call.words, part.pixels), **_signs_of(x))
+                _forward(part, bits, signs_alone=True)
+            if wanted[0] or wanted[1]:
                 _inputs(
-                    call.part(some),
-                    gx[some] if wanted[0] else None,
-                    gd[some] if wanted[1] else None,
+                    part, bits, gx[some] if wanted[0] else None, gd[some] if wanted[1] else None
                 )
-        if wanted[2] or wanted[3]:
-            totals = _weights(call)
-            for gradient, total, want in zip((gP, gq), totals, wanted[2:], strict=True):
-                if want:
-                    gradient.copy_(total.view(gradient.shape))
+            if wanted[2] or wanted[3]:
+                found = _weights(part, bits)
+                totals = (
+                    [a.add_(b) for a, b in zip(totals, found, strict=True)] if totals else found
+                )
+        for gradient, total, want in zip(of_weights, totals, wanted[2:], strict=True):
+            if want:
+                gradient.copy_(total.view(gradient.shape))
     return gradients
 
 
-def _inputs(call: Call, gx: Tensor | None, gd: Tensor | None) -> None:
+def _inputs(call: Call, signs: Tensor, gx: Tensor | None, gd: Tensor | None) -> None:
     """Write the gradients of x and d of some samples."""
-    columns, total = _columns(call)
+    columns, total = _columns(call, signs)
     if gd is not None:
         gd.copy_(as_picture(total, gd))
     if gx is not None:
@@ -282,42 +332,42 @@ def _inputs(call: Call, gx: Tensor | None, gd: Tensor | None) -> None:
         grid = cdiv(n * h * w, 256), channels, 1
         _device.launch(
             kernels.gather_kernel, grid, columns, total, total.stride(), call.picture, n * h * w,
-            call.pixels, geometry=call.geometry, TAPS=call.taps, BLOCK=256,
+            call.pixels, geometry=call.geometry, TAPS=call.taps, PARTS=len(columns), BLOCK=256,
         )  # fmt: skip
         gx.copy_(total)
 
 
-def _columns(call: Call) -> tuple[Tensor, Tensor]:
-    """Return gx by output pixel, (taps, pixels), and gd as a matrix (pixels, D)."""
+def _columns(call: Call, signs: Tensor) -> tuple[Tensor, Tensor]:
+    """Return gx by output pixel, (blocks of D, taps, pixels), and gd as a matrix (pixels, D)."""
 
     def run(config: Config) -> tuple[Tensor, Tensor]:
-        constants = call.constants(config)
+        outputs = max(16, min(power_of_2(call.group_outputs), config.columns))
+        constants = {**call.constants(config), "BLOCK_O": outputs}
         tiles = cdiv(call.pixels, config.pixels)
         d_blocks = cdiv(call.features, constants["BLOCK_D"])
-        steps = cdiv(call.columns, constants["BLOCK_J"])
-        splits = call.splits(tiles * call.groups * d_blocks, steps)
+        splits = call.splits(tiles * call.groups * d_blocks, call.columns)
         columns, parts = (
             call.x.new_empty(shape, dtype=torch.float32)
             for shape in (
-                (call.groups * call.columns, call.pixels),
+                (d_blocks, call.groups * call.columns, call.pixels),
                 (splits * call.groups, call.pixels, call.features),
             )
         )
         call.launch(
-            kernels.inputs_kernel, (tiles, call.groups, splits * d_blocks), call.gy, columns,
-            parts, **constants, D_BLOCKS=d_blocks,
-            ONE_TILE=call.group_outputs <= constants["BLOCK_O"],
+            kernels.inputs_kernel, (tiles, call.groups, splits * d_blocks), call.gy, signs,
+            signs.stride(0), columns, parts, **constants, ONE_TILE=call.group_outputs <= outputs,
+            D_BLOCKS=d_blocks,
         )  # fmt: skip
         return columns, total_of(parts)
 
     return run(call.configure(kernels.inputs_kernel, run))
 
 
-def _weights(call: Call) -> tuple[Tensor, Tensor]:
+def _weights(call: Call, signs: Tensor) -> tuple[Tensor, Tensor]:
     """Return the gradients of P and q in float32."""
 
     def run(config: Config) -> tuple[Tensor, Tensor]:
-        constants = call.constants(config)
+        constants = {**call.constants(config), **call.tile(config)}
         d_blocks = cdiv(call.features, constants["BLOCK_D"])
         output_tiles = call.groups * cdiv(call.group_outputs, constants["BLOCK_O"])
         j_blocks = cdiv(call.columns, constants["BLOCK_J"])
@@ -331,8 +381,8 @@ def _weights(call: Call) -> tuple[Tensor, Tensor]:
             )
         )
         call.launch(
-            kernels.weights_kernel, (j_blocks, output_tiles * d_blocks, splits), call.gy, gP, gq,
-            **constants, D_BLOCKS=d_blocks,
+            kernels.weights_kernel, (j_blocks, output_tiles * d_blocks, splits), call.gy, signs,
+            signs.stride(0), gP, gq, **constants, D_BLOCKS=d_blocks,
         )  # fmt: skip
         return total_of(gP), total_of(gq).t().contiguous()
 

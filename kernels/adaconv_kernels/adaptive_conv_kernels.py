@@ -1,19 +1,21 @@
 """The Triton kernels of adaptive convolution; :mod:`adaconv_kernels.adaptive_conv` launches them.
 
 With p a pixel of the output, j = (c, t) a tap of an input channel, and P_j the O x D matrix that
-the weights of that tap are regressed by::
+the weights of that tap are regressed by, each kernel has one product on the tensor cores::
 
-    z[p,j,o] = Σ_k d[p,k]·P_j[o,k] + q_j[o]                        a product on the tensor cores
-    forward   y[p,o]   += Σ_j act(z[p,j,o])·x[p,j]
-    inputs    u[p,j,o]  = act'(z[p,j,o])·gy[p,o]
-              gx[p,j]   = Σ_o u[p,j,o]·z[p,j,o]                    since act(z) = act'(z)·z
-              gd[p,k]  += Σ_{j,o} u[p,j,o]·x[p,j]·P_j[o,k]         a second product
-    weights   gP_j[o,k] = Σ_p u[p,j,o]·x[p,j]·d[p,k]               a second product
+    forward   z[p,j,o]  = Σ_k d[p,k]·P_j[o,k] + q_j[o]
+              y[p,o]   += Σ_j act(z[p,j,o])·x[p,j]                and whether z is positive, a bit
+    inputs    u[p,j,o]  = act'(z[p,j,o])·gy[p,o]                  of the bit alone
+              R[p,j,k]  = Σ_o u[p,j,o]·P_j[o,k]
+              gx[p,j]   = Σ_k R[p,j,k]·d[p,k] + Σ_o u[p,j,o]·q_j[o]   since act(z) = act'(z)·z
+              gd[p,k]   = Σ_j R[p,j,k]·x[p,j]
+    weights   gP_j[o,k] = Σ_p u[p,j,o]·x[p,j]·d[p,k]
               gq_j[o]   = Σ_p u[p,j,o]·x[p,j]
 
-A step takes BLOCK_J taps times BLOCK_O outputs, the columns of the first product. No weight is ever
-in memory: z lives in registers, and the backward pass makes it anew. What several programs share is
-written apart and added up afterwards, so that every sum has one order.
+No weight is ever in memory: z lives in registers, and all that the gradients need of it is the bit,
+see :mod:`adaconv_kernels._signs`. Where the bits were not kept, the forward kernel makes them anew,
+without y: a fourth product. What several programs share is written apart and added up afterwards,
+so that every sum has one order.
 
 Matrices lie in memory by rows: d (pixels, D), gy (pixels, O), P (O, J, D), q (J, O). Groups are
 runs of O / groups outputs, whose J counts the channels of their group alone.
@@ -31,21 +33,24 @@ from triton.language import constexpr
 
 from adaconv_kernels._products import (
     accumulate,
+    add_up,
     load,
     multiply,
+    read_scale,
     read_scales,
     terms,
     transposed,
+    value,
 )
 from adaconv_kernels._promises import Promise
+from adaconv_kernels._signs import pack, unpack, words_of
 
 #: Tiles fill the registers: what hides the memory's latency are the loads of later steps, not other
-#: warps. Some of the configurations that were the fastest on an H100, with kernels of 3x3, spill a
-#: little; most with a kernel of one tap, for which there was no search.
+#: warps. In float32, as two numbers of float16, some of the weights' tiles spill a little.
 PROMISES = {
     "forward_kernel": Promise(products=1, occupancy=0.0625, spilled=4),
-    "inputs_kernel": Promise(products=2, occupancy=0.0625, spilled=124),
-    "weights_kernel": Promise(products=2, occupancy=0.0625, spilled=52),
+    "inputs_kernel": Promise(products=1, occupancy=0.125),
+    "weights_kernel": Promise(products=2, occupancy=0.0625, spilled=72),
 }
 
 
@@ -60,9 +65,9 @@ def activate(z, SLOPE: constexpr):
 
 
 @triton.jit
-def gate(z, g, SLOPE: constexpr):
-    """Multiply g by the derivative of the activation at z."""
-    return tl.where(z > 0, g, g * SLOPE)
+def gate(positive, g, SLOPE: constexpr):
+    """Multiply g by the derivative of the activation at z, of which the sign is enough."""
+    return tl.where(positive, g, g * SLOPE)
 
 
 @triton.jit
@@ -127,13 +132,18 @@ def regress(
 
 @triton.jit
 def forward_kernel(
-    x, x_strides, d, d_term, P, P_term, q, scales, y, picture, pixels, J, D, outputs, group_outputs,
+    x, x_strides, d, d_term, P, P_term, q, scales, y, signs, signs_stride, picture, pixels, J, D,
+    outputs, group_outputs,
     geometry: constexpr, SLOPE: constexpr, TAPS: constexpr, HAS_Q: constexpr, SCALED: constexpr,
-    TERMS: constexpr,
+    TERMS: constexpr, SIGN_O: constexpr,
     BLOCK_M: constexpr, BLOCK_J: constexpr, BLOCK_O: constexpr, BLOCK_D: constexpr,
     ONE_BLOCK: constexpr,
 ):  # fmt: skip
-    """Write y of one run of taps: (splits, pixels, outputs); grid (tiles, output tiles, splits)."""
+    """Write y of one run of taps, (splits, pixels, outputs), and the sign bits; either may be None.
+
+    Grid (tiles, output tiles, splits). A step takes BLOCK_J taps times BLOCK_O outputs, the columns
+    of the product.
+    """
     rows = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
     live = rows < pixels
     tiles = tl.cdiv(group_outputs, BLOCK_O)
@@ -144,6 +154,9 @@ def forward_kernel(
     o_live = o < group_outputs
     o += group * group_outputs
     jj = columns // BLOCK_O
+    word = tl.arange(0, BLOCK_J * BLOCK_O // 32) * 32  # its first column
+    word_j = word // BLOCK_O
+    word_o = first_output + word % BLOCK_O
     first, last = run_of(tl.cdiv(J, BLOCK_J), tl.num_programs(2), tl.program_id(2))
 
     of_d, of_P, _ = read_scales(scales, SCALED)
@@ -171,103 +184,102 @@ def forward_kernel(
                 d, d_term, d_rows, live, P + j * D, P_term, P_rows, P_live, q, q_at, D,
                 z_scale, HAS_Q, SCALED, TERMS, BLOCK_D,
             )  # fmt: skip
-        patches = patches_of(
-            x, x_strides, picture, pixel, live, group * (J // TAPS), j + tl.arange(0, BLOCK_J), J,
-            geometry, TAPS,
-        )  # fmt: skip
-        w = activate(z, SLOPE).reshape(BLOCK_M, BLOCK_J, BLOCK_O)
-        total += w * patches[:, :, None]
-    o = first_output + tl.arange(0, BLOCK_O)
-    to = (tl.program_id(2) * pixels + rows).to(tl.int64) * outputs + group * group_outputs
-    mask = live[:, None] & (o < group_outputs)
-    tl.store(y + to[:, None] + o, tl.sum(total, 1), mask=mask)
+        if signs is not None:
+            words = words_of(group, j + word_j, word_o, J, group_outputs, SIGN_O) * signs_stride
+            words_live = (j + word_j < J) & (word_o < group_outputs)
+            tl.store(signs + words + rows[:, None], pack(z), mask=live[:, None] & words_live)
+        if y is not None:
+            patches = patches_of(
+                x, x_strides, picture, pixel, live, group * (J // TAPS),
+                j + tl.arange(0, BLOCK_J), J, geometry, TAPS,
+            )  # fmt: skip
+            w = activate(z, SLOPE).reshape(BLOCK_M, BLOCK_J, BLOCK_O)
+            total += w * patches[:, :, None]
+    if y is not None:
+        o = first_output + tl.arange(0, BLOCK_O)
+        to = (tl.program_id(2) * pixels + rows).to(tl.int64) * outputs + group * group_outputs
+        mask = live[:, None] & (o < group_outputs)
+        tl.store(y + to[:, None] + o, tl.sum(total, 1), mask=mask)
 
 
 @triton.jit
 def inputs_kernel(
-    x, x_strides, d, d_term, P, P_term, q, scales, gy, gx, gd, picture, pixels, J, D, outputs,
-    group_outputs,
+    x, x_strides, d, d_term, P, P_term, q, scales, gy, signs, signs_stride, gx, gd, picture, pixels,
+    J, D, outputs, group_outputs,
     geometry: constexpr, SLOPE: constexpr, TAPS: constexpr, HAS_Q: constexpr, SCALED: constexpr,
-    TERMS: constexpr,
-    BLOCK_M: constexpr, BLOCK_J: constexpr, BLOCK_O: constexpr, BLOCK_D: constexpr,
-    ONE_BLOCK: constexpr, ONE_TILE: constexpr, D_BLOCKS: constexpr,
+    TERMS: constexpr, SIGN_O: constexpr,
+    BLOCK_M: constexpr, BLOCK_O: constexpr, BLOCK_D: constexpr, ONE_TILE: constexpr,
+    D_BLOCKS: constexpr,
 ):  # fmt: skip
-    """Write gx by output pixel, (groups·J, pixels), and gd of a run of taps, (splits, pixels, D).
+    """Write gx by output pixel, of each block of D, and gd of a run of taps.
 
-    Grid (tiles, groups, splits · blocks of D); a split counts for each group.
+    These are (blocks of D, groups·J, pixels) and (splits, pixels, D), where a split counts for each
+    group; grid (tiles, groups, splits · blocks of D). A step takes one tap.
     """
     rows = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
     live = rows < pixels
     group = tl.program_id(1)
     D_block = tl.program_id(2) % D_BLOCKS
     split = tl.program_id(2) // D_BLOCKS
-    first, last = run_of(tl.cdiv(J, BLOCK_J), tl.num_programs(2) // D_BLOCKS, split)
+    first, last = run_of(J, tl.num_programs(2) // D_BLOCKS, split)
 
-    of_d, of_P, of_u = read_scales(scales, SCALED)
-    z_scale = 1.0 / (of_d * of_P)
+    of_d, of_P, _ = read_scales(scales, SCALED)
+    of_gy = read_scale(scales, 3, SCALED)
     pixel = pixels_of(rows, picture)
-    d_rows = rows.to(tl.int64) * D
-    gy_rows = rows.to(tl.int64) * outputs + group * group_outputs
-    columns = tl.arange(0, BLOCK_J * BLOCK_O)
-    oo = columns % BLOCK_O
-    jj = columns // BLOCK_O
-    o = tl.arange(0, BLOCK_O)
+    gy_rows = gy + rows.to(tl.int64)[:, None] * outputs + group * group_outputs
+    oo = tl.arange(0, BLOCK_O)
+    lanes = tl.arange(0, min(BLOCK_O, 32)) % SIGN_O
+    word_o = tl.arange(0, BLOCK_O // min(BLOCK_O, 32)) * 32  # its first output
     k = D_block * BLOCK_D + tl.arange(0, BLOCK_D)
     k_live = k < D
-    if ONE_BLOCK:
-        d_tile = load(d, d_term, d_rows[:, None] + k, live[:, None] & k_live, TERMS)
+    words_at = (word_o // SIGN_O).to(tl.int64) * signs_stride + rows[:, None]
+    P_at = (group * group_outputs + oo).to(tl.int64)[:, None] * J * D + k
+    d_at = rows.to(tl.int64)[:, None] * D + k
+    d_tile = value(load(d, d_term, d_at, live[:, None] & k_live, TERMS), TERMS)
     if ONE_TILE:
-        gy_mask = live[:, None] & (o < group_outputs)
-        gy_tile = tl.load(gy + gy_rows[:, None] + o, mask=gy_mask, other=0.0).to(tl.float32)
+        gy_mask = live[:, None] & (oo < group_outputs)
+        gy_tile = tl.load(gy_rows + oo, mask=gy_mask, other=0.0).to(tl.float32) * of_gy
     total = tl.zeros((BLOCK_M, BLOCK_D), tl.float32)
-    for step in range(first, last):
-        j = step * BLOCK_J + tl.arange(0, BLOCK_J)
-        patches = patches_of(
-            x, x_strides, picture, pixel, live, group * (J // TAPS), j, J, geometry, TAPS
-        )
-        gx_tile = tl.zeros((BLOCK_M, BLOCK_J), tl.float32)
+    for j in range(first, last):
+        R = tl.zeros((BLOCK_M, BLOCK_D), tl.float32)
+        of_q = tl.zeros((BLOCK_M,), tl.float32)
         for start in range(0, 1 if ONE_TILE else group_outputs, BLOCK_O):
+            o = start + oo
+            o_live = o < group_outputs
             if not ONE_TILE:
-                gy_mask = live[:, None] & (start + o < group_outputs)
-                gy_tile = tl.load(
-                    gy + gy_rows[:, None] + (start + o), mask=gy_mask, other=0.0
-                ).to(tl.float32)  # fmt: skip
-            all_j = step * BLOCK_J + jj
-            all_o = group * group_outputs + start + oo
-            P_live = (start + oo < group_outputs) & (all_j < J)
-            P_rows = (all_o.to(tl.int64) * J + all_j) * D
-            q_at = all_j * outputs + all_o
-            P_tile = load(P, P_term, P_rows[:, None] + k, P_live[:, None] & k_live, TERMS)
-            if ONE_BLOCK:
-                z = tl.zeros((BLOCK_M, BLOCK_J * BLOCK_O), tl.float32)
-                z = multiply(d_tile, transposed(P_tile, TERMS), z, TERMS)
-                z = finish(z, q, q_at, P_live, z_scale, HAS_Q, SCALED)
-            else:
-                z = regress(
-                    d, d_term, d_rows, live, P, P_term, P_rows, P_live, q, q_at, D,
-                    z_scale, HAS_Q, SCALED, TERMS, BLOCK_D,
-                )  # fmt: skip
-            z = z.reshape(BLOCK_M, BLOCK_J, BLOCK_O)
-            u = gate(z, gy_tile[:, None, :], SLOPE)
-            gx_tile += tl.sum(u * z, 2)
-            scaled = (u * (patches * of_u)[:, :, None]).reshape(BLOCK_M, BLOCK_J * BLOCK_O)
-            scaled = terms(scaled, P.dtype.element_ty, TERMS)
-            total = accumulate(scaled, P_tile, total, TERMS)  # [M, D]
-        gx_at = (group * J + j).to(tl.int64)[None, :] * pixels + rows[:, None]
-        gx_mask = live[:, None] & (j < J)[None, :] & (D_block == 0)
-        tl.store(gx + gx_at, gx_tile, mask=gx_mask)
+                gy_mask = live[:, None] & o_live
+                gy_tile = tl.load(gy_rows + o, mask=gy_mask, other=0.0).to(tl.float32) * of_gy
+            words = signs + words_of(group, j, start, J, group_outputs, SIGN_O) * signs_stride
+            words_live = live[:, None] & (start + word_o < group_outputs)
+            words = tl.load(words + words_at, mask=words_live, other=0)
+            u = gate(unpack(words >> j % (32 // SIGN_O) * SIGN_O, lanes), gy_tile, SLOPE)
+            P_start = P + (start * J + j).to(tl.int64) * D
+            P_tile = load(P_start, P_term, P_at, o_live[:, None] & k_live, TERMS)
+            R = multiply(terms(u, P.dtype.element_ty, TERMS), P_tile, R, TERMS)
+            if HAS_Q:
+                q_mask = o_live & (D_block == 0)
+                q_at = j * outputs + group * group_outputs + o
+                q_tile = tl.load(q + q_at, mask=q_mask, other=0.0).to(tl.float32)
+                of_q += tl.sum(u * q_tile, 1)
+        total += R * patches_of(
+            x, x_strides, picture, pixel, live, group * (J // TAPS), j + tl.arange(0, 1), J,
+            geometry, TAPS,
+        )  # fmt: skip
+        found = tl.sum(R * d_tile, 1) * (1.0 / (of_d * of_P)) + of_q
+        to = ((D_block * tl.num_programs(1) + group) * J + j).to(tl.int64) * pixels + rows
+        tl.store(gx + to, found * (1.0 / of_gy), mask=live)
     to = ((split * tl.num_programs(1) + group) * pixels + rows).to(tl.int64) * D
-    tl.store(gd + to[:, None] + k, total * (1.0 / (of_P * of_u)), mask=live[:, None] & k_live)
+    tl.store(gd + to[:, None] + k, total * (1.0 / (of_P * of_gy)), mask=live[:, None] & k_live)
 
 
 @triton.jit
 def weights_kernel(
-    x, x_strides, d, d_term, P, P_term, q, scales, gy, gP, gq, picture, pixels, J, D, outputs,
-    group_outputs,
+    x, x_strides, d, d_term, P, P_term, q, scales, gy, signs, signs_stride, gP, gq, picture, pixels,
+    J, D, outputs, group_outputs,
     geometry: constexpr, SLOPE: constexpr, TAPS: constexpr, HAS_Q: constexpr, SCALED: constexpr,
-    TERMS: constexpr,
+    TERMS: constexpr, SIGN_O: constexpr,
     BLOCK_M: constexpr, BLOCK_J: constexpr, BLOCK_O: constexpr, BLOCK_D: constexpr,
-    ONE_BLOCK: constexpr, D_BLOCKS: constexpr,
+    D_BLOCKS: constexpr,
 ):  # fmt: skip
     """Write gP and gq of a run of pixels, (splits, outputs, J, D) and (splits, J, outputs).
 
@@ -284,37 +296,26 @@ def weights_kernel(
     all_j = j + columns // BLOCK_O
     P_live = (o < group_outputs) & (all_j < J)
     o += group * group_outputs
+    word = tl.arange(0, BLOCK_J * BLOCK_O // 32) * 32  # its first column
+    word_j = j + word // BLOCK_O
+    word_o = first_output + word % BLOCK_O
+    words_at = words_of(group, word_j, word_o, J, group_outputs, SIGN_O) * signs_stride
+    words_live = (word_j < J) & (word_o < group_outputs)
     first, last = run_of(tl.cdiv(pixels, BLOCK_M), tl.num_programs(2), tl.program_id(2))
 
-    of_d, of_P, of_u = read_scales(scales, SCALED)
-    z_scale = 1.0 / (of_d * of_P)
+    of_d, _, of_u = read_scales(scales, SCALED)
     k = D_block * BLOCK_D + tl.arange(0, BLOCK_D)
     k_live = k < D
-    P_rows = (o.to(tl.int64) * J + all_j) * D
-    q_at = all_j * outputs + o
-    if ONE_BLOCK:
-        P_tile = load(P, P_term, P_rows[:, None] + k, P_live[:, None] & k_live, TERMS)
     gy_columns = first_output + tl.arange(0, BLOCK_O)
     gy_live = gy_columns < group_outputs
     gy_columns += group * group_outputs
     total = tl.zeros((BLOCK_J * BLOCK_O, BLOCK_D), tl.float32)
-    # Lanes of the tensor cores' results that hold the same columns are added up at the end alone:
-    # of 64 rows, a warp has 16, and a thread those at a distance of 8.
-    total_q = tl.zeros((4, 8, BLOCK_J * BLOCK_O), tl.float32)
+    # gq is a product too, with ones: the sums of its columns would be those of many threads.
+    ones = tl.full((BLOCK_M, 16), 1.0, tl.float32).to(d.dtype.element_ty)
+    total_q = tl.zeros((BLOCK_J * BLOCK_O, 16), tl.float32)
     for block in range(first, last):
         rows = block * BLOCK_M + tl.arange(0, BLOCK_M)
         live = rows < pixels
-        d_rows = rows.to(tl.int64) * D
-        d_tile = load(d, d_term, d_rows[:, None] + k, live[:, None] & k_live, TERMS)  # [M, D]
-        if ONE_BLOCK:
-            z = tl.zeros((BLOCK_M, BLOCK_J * BLOCK_O), tl.float32)
-            z = multiply(d_tile, transposed(P_tile, TERMS), z, TERMS)
-            z = finish(z, q, q_at, P_live, z_scale, HAS_Q, SCALED)
-        else:
-            z = regress(
-                d, d_term, d_rows, live, P, P_term, P_rows, P_live, q, q_at, D,
-                z_scale, HAS_Q, SCALED, TERMS, BLOCK_D,
-            )  # fmt: skip
         patches = patches_of(
             x, x_strides, picture, pixels_of(rows, picture), live, group * (J // TAPS),
             j + tl.arange(0, BLOCK_J), J, geometry, TAPS,
@@ -323,29 +324,34 @@ def weights_kernel(
             gy + rows.to(tl.int64)[:, None] * outputs + gy_columns,
             mask=live[:, None] & gy_live, other=0.0,
         ).to(tl.float32)  # fmt: skip
-        z = z.reshape(BLOCK_M, BLOCK_J, BLOCK_O)
-        scaled = gate(z, gy_tile[:, None, :], SLOPE) * (patches * of_u)[:, :, None]
-        by_lane = scaled.reshape(BLOCK_M // 64, 4, 2, 8, BLOCK_J * BLOCK_O)
-        total_q += tl.sum(tl.sum(by_lane, 2), 0)
-        scaled = terms(scaled.reshape(BLOCK_M, BLOCK_J * BLOCK_O), d.dtype.element_ty, TERMS)
-        total = accumulate(transposed(scaled, TERMS), d_tile, total, TERMS)  # [J·O, D]
+        words = tl.load(signs + words_at + rows[:, None], mask=live[:, None] & words_live, other=0)
+        positive = unpack(words, tl.arange(0, 32)).reshape(BLOCK_M, BLOCK_J, BLOCK_O)
+        scaled = gate(positive, gy_tile[:, None, :], SLOPE) * (patches * of_u)[:, :, None]
+        scaled = scaled.reshape(BLOCK_M, BLOCK_J * BLOCK_O)
+        d_at = rows.to(tl.int64)[:, None] * D + k
+        d_tile = load(d, d_term, d_at, live[:, None] & k_live, TERMS)  # [M, D]
+        scaled = transposed(terms(scaled, d.dtype.element_ty, TERMS), TERMS)
+        total = accumulate(scaled, d_tile, total, TERMS)  # [J·O, D]
+        if HAS_Q:
+            total_q = add_up(scaled, ones, total_q, TERMS)
     split = tl.program_id(2).to(tl.int64)
     to = ((split * outputs + o) * J + all_j) * D
     tl.store(gP + to[:, None] + k, total * (1.0 / (of_d * of_u)), mask=P_live[:, None] & k_live)
     if HAS_Q:
         once = P_live & (D_block == 0)
-        total_q = tl.sum(tl.sum(total_q, 1), 0) * (1.0 / of_u)
-        tl.store(gq + split * J * outputs + q_at, total_q, mask=once)
+        to = (split * J + all_j) * outputs + o
+        tl.store(gq + to, tl.max(total_q, 1) * (1.0 / of_u), mask=once)
 
 
 @triton.jit
 def gather_kernel(
     columns, gx, gx_strides, picture, count, pixels,
-    geometry: constexpr, TAPS: constexpr, BLOCK: constexpr,
+    geometry: constexpr, TAPS: constexpr, PARTS: constexpr, BLOCK: constexpr,
 ):  # fmt: skip
-    """Add up, for every input pixel, gx of the output pixels that read it, (channels·taps, pixels).
+    """Add up, for every input pixel, gx of the output pixels that read it.
 
-    Grid (tiles of the pixels of all pictures, channels).
+    The columns are (parts, channels·taps, pixels); grid (tiles of the pixels of all pictures,
+    channels).
     """
     KW: constexpr = geometry[0]
     U: constexpr = geometry[7]
@@ -365,8 +371,10 @@ def gather_kernel(
             ow = left // geometry[2]
             reads = (top >= 0) & (top % geometry[1] == 0) & (oh < OH)
             reads = reads & (left >= 0) & (left % geometry[2] == 0) & (ow < OW) & live
-            at = (c * TAPS + tap).to(tl.int64) * pixels + ((n * OH + oh) * OW + ow)
-            total += tl.load(columns + at, mask=reads, other=0.0)
+            for part in tl.static_range(PARTS):
+                row = (part * tl.num_programs(1) + c) * TAPS + tap
+                at = row.to(tl.int64) * pixels + ((n * OH + oh) * OW + ow)
+                total += tl.load(columns + at, mask=reads, other=0.0)
     s_n, s_c, s_h, s_w = gx_strides
     tl.store(
         gx + n.to(tl.int64) * s_n + c.to(tl.int64) * s_c + h.to(tl.int64) * s_h + w * s_w,

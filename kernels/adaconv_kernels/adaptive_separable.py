@@ -26,8 +26,11 @@ Gradients = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 def allocate_outputs(
     x: Tensor, d: Tensor, P2: Tensor, groups: int, save: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return uninitialised y, u in float32, which is empty without save, and no sign bits."""
-    y, signs = adaptive_conv.allocate_outputs(x, d, _single_tap(P2), groups, False)
+    """Return uninitialised y, u in float32, and words for the pointwise weights' sign bits.
+
+    The last two are empty without save.
+    """
+    y, signs = adaptive_conv.allocate_outputs(x, d, _single_tap(P2), groups, save)
     return y, _between(x, d) if save else x.new_empty(0, dtype=torch.float32), signs
 
 
@@ -75,13 +78,13 @@ def forward(
     upsample: int,
     save: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Compute y and, where asked for, return u; nothing else is kept for the backward pass."""
+    """Compute y and, where asked for, return u and the sign bits of the second stage."""
     y, saved, signs = allocate_outputs(x, d, P2, groups, save)
     u = saved if save else _between(x, d)
     _first_stage(u, x, d, P1, q1, (stride, padding, dilation, negative_slope, upsample))
     q2 = None if q2 is None else _single_tap(q2)
     second = (*SINGLE_TAP, groups, negative_slope, 1)
-    adaptive_conv.convolve(y, u, d, _single_tap(P2), q2, b, second)
+    adaptive_conv.convolve(y, signs, u, d, _single_tap(P2), q2, b, second)
     return y, saved, signs
 
 

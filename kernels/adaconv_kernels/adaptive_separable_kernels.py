@@ -72,7 +72,7 @@ def _slopes(
         geometry, TAPS,
     )  # fmt: skip
     _, _, of_u = read_scales(scales, SCALED)
-    return gate(z, g, SLOPE) * (patches * of_u)
+    return gate(z > 0, g, SLOPE) * (patches * of_u)
 
 
 @triton.jit

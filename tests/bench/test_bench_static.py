@@ -94,7 +94,7 @@ FAULTS = {
     "none": (None, "", "", "gate: green"),
     "spills": (
         "adaptive_conv.py", '"num_warps": config.warps', '"maxnreg": 40, "num_warps": config.warps',
-        "weights_kernel M64 J8 O4 D16: spills",
+        "weights_kernel M64 J16 O4 D16: spills",
     ),
     "a product is lost": (
         "_products.py", 'return tl.dot(a[0], b[0], total, input_precision="ieee")', "return total",

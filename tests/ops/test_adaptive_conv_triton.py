@@ -13,6 +13,8 @@ from triton_contract import calls, check_equal, check_noticed, integers, on, pla
 
 from adaconv import adaptive_conv2d
 from adaconv.nn import AdaConvBlock
+from adaconv.ops import _checks
+from adaconv.ops.adaptive_conv import MEMORY
 
 pytestmark = pytest.mark.usefixtures("poisoned")
 
@@ -21,7 +23,9 @@ FAULTS = {
     "border": ("inside = (ih >= 0)", "inside = (ih >= -1)"),
     "last taps": ("& (j < J)[None, :]\n", "\n"),
     "last features": ("& (k < D), TERMS)", ", TERMS)"),
-    "sum of gq": ("tl.sum(tl.sum(by_lane, 2), 0)", "tl.sum(tl.max(by_lane, 2), 0)"),
+    "sum of gq": ("total_q = add_up(scaled, ones, total_q", "total_q = add_up(scaled, ones, ones"),
+    "word of the tap": ("words_of(group, j, start", "words_of(group, first, start"),
+    "bits of the tap": ("words >> j % (32 // SIGN_O) * SIGN_O", "words"),
     "gather": ("reads = (top >= 0)", "reads = (top >= 1)"),
 }
 
@@ -38,7 +42,7 @@ def small_case(seed):
     factor = rng.choice([1, 1, 1, 2, 3])
     return Case(
         batch=rng.randint(1, 3),
-        channels=rng.choice([1, 2, 3, 5]),
+        channels=rng.choice([1, 2, 3, 3]),
         outputs=rng.choice([1, 2, 3, 4, 7, 16]),
         size=tuple(-(-max(1, extent) // factor) + rng.randint(0, 5) for extent in least),
         kernel_size=kernel,
@@ -71,14 +75,16 @@ CASES = [small_case(seed) for seed in range(36)] + [
 
 
 def check(device, index, dtype=torch.float32):
-    case = CASES[index]
+    """Compare with the reference; every other case keeps no sign bits."""
+    case, memory = CASES[index], MEMORY[index % 2]
     tensors = case.tensors(integers(index))
 
     def gy_of(y):
         return integers(index + 1)(*y.shape).to(y)
 
     expected = results(case, tensors, gy_of, "reference")
-    check_equal(results(case, on(device, dtype, tensors), gy_of, "triton"), expected)
+    found = results(case, on(device, dtype, tensors), gy_of, "triton", memory=memory)
+    check_equal(found, expected)
 
 
 @pytest.mark.parametrize(("index", "dtype"), calls(len(CASES)))
@@ -86,11 +92,57 @@ def test_integers_are_exact(triton_device, index, dtype):
     check(triton_device, index, dtype)
 
 
+#: Words of one output and of several, ragged taps and outputs, groups, blocks and tiles.
+SIGNS = (
+    Case(2, 3, 1, (3, 4), (3, 3), 5, options={"padding": 1}),
+    Case(2, 2, 3, (3, 5), (3, 2), 5, groups=2, options={"stride": (2, 1), "negative_slope": 0.5}),
+    Case(1, 1, 20, (3, 3), (2, 2), 17, options={"padding": 1, "dilation": 2, "upsample": 2}),
+    Case(1, 1, 70, (2, 3), (1, 2), 140, groups=2, with_q=False),
+)
+
+
+@pytest.mark.parametrize("case", SIGNS, ids=str)
+def test_gradients_know_nothing_of_where_the_signs_are_from(triton_device, monkeypatch, case):
+    """Kept or made anew, of the batch or a sample at a time: the same bit for bit."""
+    generator = torch.Generator().manual_seed(9)
+    tensors = case.tensors(lambda *shape: torch.randn(shape, generator=generator), torch.float32)
+    for size in (launches.CHUNK_BYTES, 1):
+        monkeypatch.setattr(launches, "CHUNK_BYTES", size)
+        found = [
+            results(case, on(triton_device, torch.float32, tensors), torch.sin, "triton", memory=m)
+            for m in MEMORY
+        ]
+        for kept, anew in zip(*found, strict=True):
+            assert torch.equal(kept, anew)
+
+
+@pytest.mark.parametrize("case", SIGNS, ids=str)
+def test_words_have_the_signs(triton_device, case):
+    """Every bit is written, those beyond the taps and the outputs too, which are 0."""
+    x, d, P, q, _ = on(triton_device, torch.float32, case.tensors(integers(10)))
+    options = [
+        _checks.pair(name, case.options.get(name, least), least)
+        for name, least in (("stride", 1), ("padding", 0), ("dilation", 1))
+    ]
+    more = case.groups, case.options.get("negative_slope", 0.0), case.options.get("upsample", 1)
+    forward = torch.ops.adaconv.adaptive_conv2d
+    _, words = forward(x, d, P, q, None, *options, *more, True, "triton")
+    bits = words[..., None] >> torch.arange(32, device=triton_device) & 1
+    z = torch.einsum("gojk,nkhw->gjonhw", P.flatten(1, 3).unflatten(0, (case.groups, -1)), d)
+    z += 0 if q is None else q.flatten(1).unflatten(0, (case.groups, -1)).mT[..., None, None, None]
+    outputs = launches._signs.outputs_of(case.outputs)
+    pads = (0, 0, 0, 0, 0, 0, 0, -z.shape[2] % outputs, 0, -z.shape[1] % (32 // outputs))
+    z = torch.nn.functional.pad(z, pads).flatten(3)
+    z = z.unflatten(2, (-1, outputs)).unflatten(1, (-1, 32 // outputs)).transpose(2, 3)
+    expected = (z.flatten(0, 2).flatten(1, 2) > 0).mT
+    assert torch.equal(bits.bool(), expected)
+
+
 def test_chunks_of_the_batch_add_up(triton_device, monkeypatch):
     case = Case(batch=5, channels=2, outputs=3, features=4, size=(4, 5), options={"padding": 1})
     tensors = [t.to(triton_device, torch.float32) for t in case.tensors(integers(0))]
     whole = results(case, tensors, torch.ones_like, "triton")
-    monkeypatch.setattr(launches, "COLUMN_BYTES", 2 * 18 * 20 * 4)
+    monkeypatch.setattr(launches, "CHUNK_BYTES", 2 * 20 * 4 * (18 + 3))
     for got, want in zip(results(case, tensors, torch.ones_like, "triton"), whole, strict=True):
         torch.testing.assert_close(got, want, rtol=0, atol=0)
 
@@ -172,7 +224,7 @@ def test_empty_batch(triton_device):
 def test_operators_are_registered_well(triton_device):
     case = Case(1, 2, 3, (4, 4), (3, 3), 4, options={"padding": 1})
     x, d, P, q, b = (t.to(triton_device, torch.float32) for t in case.tensors(integers(6)))
-    arguments = (x, d, P, q, b, (1, 1), (1, 1), (1, 1), 1, 0.0, 1, False, "triton")
+    arguments = (x, d, P, q, b, (1, 1), (1, 1), (1, 1), 1, 0.0, 1, True, "triton")
     torch.library.opcheck(torch.ops.adaconv.adaptive_conv2d, arguments)
 
 

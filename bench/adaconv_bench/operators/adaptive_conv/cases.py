@@ -27,6 +27,7 @@ class Layer:
         kernel: taps in each direction, an odd number; the padding keeps the picture's size.
         stride: as of a convolution.
         dilation: likewise.
+        memory: as of the operator.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Layer:
     kernel: int = 3
     stride: int = 1
     dilation: int = 1
+    memory: str = "mask"
     exact: bool = True
     gradient_slack: float = 0.0
 
@@ -47,7 +49,7 @@ class Layer:
         size = f"{height}²" if height == width else f"{height}×{width}"
         unusual = {
             "D": (self.features, None), "K": (self.kernel, 3), "stride": (self.stride, 1),
-            "dilation": (self.dilation, 1),
+            "dilation": (self.dilation, 1), "memory": (self.memory, "mask"),
         }  # fmt: skip
         notes = [f" {name}={value}" for name, (value, usual) in unusual.items() if value != usual]
         return f"{self.channels}→{self.out_channels} @{size}{''.join(notes)}"
@@ -133,8 +135,14 @@ class Layer:
         leaves = {"x": x, "d": d, "P": P, "q": q, "b": b}
         for leaf in leaves.values():
             leaf.requires_grad_()
-        options = {"stride": self.stride, "padding": self.padding, "dilation": self.dilation}
-        return Problem(lambda: adaconv.adaptive_conv2d(x, d, P, q, b, **options), leaves, cotangent)
+
+        def call() -> Tensor:
+            return adaconv.adaptive_conv2d(
+                x, d, P, q, b, stride=self.stride, padding=self.padding, dilation=self.dilation,
+                memory=self.memory,
+            )  # fmt: skip
+
+        return Problem(call, leaves, cotangent)
 
 
 @dataclass(frozen=True)

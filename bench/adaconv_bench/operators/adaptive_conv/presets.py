@@ -118,11 +118,21 @@ PRESETS = {
         PENALTIES,
     ),
     "penalty": Preset("the third of these", 16, PENALTIES[2:3]),
+    "recompute": Preset(
+        "AdaGAN-3x3's layers without sign bits in memory, at the size of CIFAR-10",
+        64,
+        tuple(replace(layer, memory="recompute") for layer in TUNED),
+    ),
     "sweep": _sweep(),
 }
 
 #: What stands for this operator in `adaconv bench all`.
 SUITE = {"quick": (), "penalty": ()}
 
-#: AdaGAN's layers, and one of several blocks of features and tiles of outputs.
-STATIC = (*TUNED, Layer("blocks", 32, 150, 8, features=256))
+#: AdaGAN's layers, one of several blocks of features and tiles of outputs, and one whose sign bits
+#: are made anew.
+STATIC = (
+    *TUNED,
+    Layer("blocks", 32, 150, 8, features=256),
+    replace(TUNED[0], name="anew", memory="recompute"),
+)

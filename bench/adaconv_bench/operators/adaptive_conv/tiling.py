@@ -7,11 +7,16 @@ taps on the padding counted as if they were read.
 import math
 from dataclasses import dataclass
 
+from adaconv_kernels._signs import words_a_pixel
+
 from adaconv_bench.roofline.traffic import products
 from adaconv_bench.static.compile import Launch
 
-#: Bytes of a sum.
-SUM = 4
+#: Bytes of a sum, and of a word of sign bits.
+SUM = WORD = 4
+
+#: Columns of the product that adds up the gradient of q.
+ONES = 16
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,11 @@ class _Cut:
         return self.BLOCK_M * self.BLOCK_J * self.BLOCK_O
 
     @property
+    def words(self) -> int:
+        """Words of sign bits that a pixel has."""
+        return words_a_pixel(self.groups, self.group_outputs, self.J)
+
+    @property
     def steps(self) -> int:
         return math.ceil(self.J / self.BLOCK_J)
 
@@ -58,7 +68,7 @@ class _Cut:
 
 
 def forward(launch: Launch) -> tuple[float, float]:
-    """Return operations and bytes of y = Σ act(d·P + q)·x."""
+    """Return operations and bytes of y = Σ act(d·P + q)·x and of the sign bits."""
     cut = _Cut(launch)
     tiles, output_tiles, splits = launch.grid
     operations = 2 * tiles * output_tiles * cut.steps * cut.tile * cut.depth
@@ -70,8 +80,11 @@ def forward(launch: Launch) -> tuple[float, float]:
         * (splits if cut.ONE_BLOCK else cut.steps)
     )
     moved += tiles * cut.weights * (cut.D * cut.tensor("P") + cut.tensor("q"))
-    moved += output_tiles * cut.pixels * cut.J * cut.tensor("x")
-    moved += splits * cut.pixels * cut.outputs * SUM
+    if cut.signs is not None:
+        moved += cut.pixels * cut.words * WORD
+    if cut.y is not None:
+        moved += output_tiles * cut.pixels * cut.J * cut.tensor("x")
+        moved += splits * cut.pixels * cut.outputs * SUM
     return products(operations, cut.TERMS), moved
 
 
@@ -80,17 +93,15 @@ def inputs(launch: Launch) -> tuple[float, float]:
     cut = _Cut(launch)
     tiles, groups, _ = launch.grid
     blocks, splits = cut.D_BLOCKS, launch.grid[2] // cut.D_BLOCKS
-    operations = 2 * tiles * cut.output_tiles * cut.steps * cut.tile * cut.depth * (blocks + 1)
-    d, P = cut.D * cut.tensor("d"), cut.D * cut.tensor("P")
-    moved = tiles * cut.weights * (P + blocks * cut.tensor("q"))
-    if cut.ONE_BLOCK:
-        moved += splits * groups * cut.pixels * d
-    else:
-        moved += blocks * (cut.steps * cut.output_tiles * cut.pixels * d + tiles * cut.weights * P)
+    weights = cut.output_tiles * cut.BLOCK_O * cut.J
+    operations = 2 * tiles * cut.BLOCK_M * weights * cut.depth
+    moved = tiles * cut.weights * (cut.D * cut.tensor("P") + cut.tensor("q"))
+    moved += splits * groups * cut.pixels * cut.D * cut.tensor("d")
     gy = blocks * cut.pixels * cut.outputs * cut.tensor("gy")
-    moved += gy * (splits if cut.ONE_TILE else cut.steps)
-    moved += groups * blocks * cut.pixels * cut.J * cut.tensor("x")
-    moved += groups * cut.pixels * (cut.J + splits * cut.D) * SUM
+    moved += gy * (splits if cut.ONE_TILE else cut.J)
+    words = math.ceil(cut.group_outputs / 32)  # of a tap
+    moved += groups * blocks * cut.pixels * cut.J * (cut.tensor("x") + words * WORD)
+    moved += groups * cut.pixels * (blocks * cut.J + splits * cut.D) * SUM
     return products(operations, cut.TERMS), moved
 
 
@@ -99,16 +110,12 @@ def weights(launch: Launch) -> tuple[float, float]:
     cut = _Cut(launch)
     taps, _, splits = launch.grid
     blocks, runs = cut.D_BLOCKS, math.ceil(cut.pixels / cut.BLOCK_M)
-    operations = 2 * runs * cut.output_tiles * taps * cut.tile * cut.depth * (blocks + 1)
-    d, P = cut.D * cut.tensor("d"), cut.D * cut.tensor("P")
-    moved = taps * cut.output_tiles * cut.pixels * d
-    if cut.ONE_BLOCK:
-        moved += splits * cut.weights * P
-    else:
-        moved += blocks * (taps * cut.output_tiles * cut.pixels * d + runs * cut.weights * P)
-    moved += blocks * runs * cut.weights * cut.tensor("q")
+    depth = cut.depth + (blocks * ONES if cut.HAS_Q else 0)
+    operations = 2 * runs * cut.output_tiles * taps * cut.tile * depth
+    moved = taps * cut.output_tiles * cut.pixels * cut.D * cut.tensor("d")
     moved += blocks * cut.output_tiles * cut.pixels * cut.J * cut.tensor("x")
     moved += blocks * taps * cut.pixels * cut.outputs * cut.tensor("gy")
+    moved += blocks * cut.pixels * cut.words * WORD
     moved += splits * cut.weights * (cut.D + (cut.q is not None)) * SUM
     return products(operations, cut.TERMS), moved
 
