@@ -5,10 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from adaconv.cpu import local_adaptive as kernels
 from adaconv.ops import _autocast, _checks, _dispatch, _vmap
+from adaconv.ops.local_adaptive_double import double_backward
 from adaconv.reference import local_adaptive as reference
-from adaconv.reference import local_adaptive_double
 
 STEM = "local_adaptive"
 
@@ -167,7 +166,7 @@ def _forward(
     backend: str,
 ) -> Tensor:
     """Return y."""
-    return kernels.forward(
+    return _dispatch.kernels(backend, STEM).forward(
         x, d, P, q, a, b, pitch, stride, padding, dilation, groups, negative_slope, upsample
     )
 
@@ -176,7 +175,7 @@ def _forward(
 def _(
     x, d, P, q, a, b, pitch, stride, padding, dilation, groups, negative_slope, upsample, backend
 ):
-    return kernels.allocate_output(x, P, a)
+    return _dispatch.kernels(backend, STEM).allocate_output(x, P, a)
 
 
 @torch.library.custom_op("adaconv::local_adaptive_conv2d_backward", mutates_args=())
@@ -198,7 +197,7 @@ def _backward(
     backend: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of x, d, P, q and a; those that are not wanted are empty."""
-    return kernels.backward(
+    return _dispatch.kernels(backend, STEM).backward(
         gy, x, d, P, q, a,
         pitch, stride, padding, dilation, groups, negative_slope, upsample, wanted,
     )  # fmt: skip
@@ -209,7 +208,7 @@ def _(
     gy, x, d, P, q, a,
     pitch, stride, padding, dilation, groups, negative_slope, upsample, wanted, backend,
 ):  # fmt: skip
-    return kernels.allocate_gradients(x, d, P, a, wanted)
+    return _dispatch.kernels(backend, STEM).allocate_gradients(x, d, P, a, wanted)
 
 
 def _save_for_backward(ctx, inputs, output):
@@ -243,7 +242,7 @@ def _save_for_double_backward(ctx, inputs, output):
 
 def _differentiate_twice(ctx, *cotangents):
     with _autocast.off(ctx.saved_tensors[0].device.type):
-        gradients = local_adaptive_double.double_backward(
+        gradients = double_backward(
             ctx.saved_tensors, cotangents, ctx.needs_input_grad[:6], *ctx.options
         )
     return *gradients, *(None,) * 9

@@ -1,6 +1,6 @@
 """Local adaptive convolution: the shapes of AdaGAN's layers, and other grids."""
 
-from adaconv_bench.operators.local_adaptive.cases import PRESETS, LocalLayer
+from adaconv_bench.operators.local_adaptive.cases import PRESETS, STATIC, LocalLayer
 from adaconv_bench.operators.local_adaptive.providers import FORMULAS, PROVIDERS, YARDSTICK
 
-__all__ = ["FORMULAS", "PRESETS", "PROVIDERS", "YARDSTICK", "LocalLayer"]
+__all__ = ["FORMULAS", "PRESETS", "PROVIDERS", "STATIC", "YARDSTICK", "LocalLayer"]

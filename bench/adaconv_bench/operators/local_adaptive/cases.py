@@ -108,3 +108,9 @@ PRESETS = {
     **{name: _preset(name) for name in ("adagan-cifar10", "adagan-stl10", "quick")},
     "grids": _grids(),
 }
+
+#: AdaGAN's layers, and one of wide windows, several blocks of features and tiles of outputs.
+STATIC = (
+    *PRESETS["adagan-cifar10"].cases,
+    LocalLayer("blocks", 32, 150, 16, features=256, pitch=8, neighbours=9),
+)
