@@ -57,10 +57,13 @@ class Chunk:
         self.d, self.P = call.d[:, points], call.P[:, outputs]
         self.W = self.P.new_empty((len(call.P), self.count, self.weights))
 
-    def _tiles(self, kernel: Any, rows: int, columns: int, length: int) -> dict[str, Any]:
-        """Return how a kernel is cut, by the sizes of its product: M, N, and K or D."""
+    def _tiles(self, kernel: Any, rows: int | None, columns: int, length: int) -> dict[str, Any]:
+        """Return how a kernel is cut, by the sizes of its product: M, N, and K or D.
+
+        Where M counts points, which depend on the batch, it is None.
+        """
         tile = TILES[kernel.__name__]
-        sizes = zip((rows, columns, length), tile[:3], strict=True)
+        sizes = zip((rows or tile.rows, columns, length), tile[:3], strict=True)
         M, N, K = (max(16, min(power_of_2(size), most)) for size, most in sizes)
         last = "BLOCK_D" if "BLOCK_D" in kernel.arg_names else "BLOCK_K"
         return {
@@ -105,7 +108,7 @@ class Chunk:
         """Write the weights of the points."""
         call, kernel = self.call, kernels.regress_kernel
         q = None if call.q is None else call.q[self.outputs]
-        tiles = self._tiles(kernel, self.count, self.weights, call.D)
+        tiles = self._tiles(kernel, None, self.weights, call.D)
         grid = cdiv(self.weights, tiles["BLOCK_N"]), cdiv(self.count, tiles["BLOCK_M"]), 1
         self._launch(
             kernel, grid, self.d, self.d.stride(0), self.P, self.P.stride(0), q, call.scales,
@@ -208,7 +211,7 @@ class Chunk:
     def features(self) -> Tensor:
         """Return the gradient of d at the points, (points, D)."""
         call, kernel = self.call, backward_kernels.features_kernel
-        tiles = self._tiles(kernel, self.count, self.weights, call.D)
+        tiles = self._tiles(kernel, None, self.weights, call.D)
         grid = cdiv(self.count, tiles["BLOCK_M"]), cdiv(call.D, tiles["BLOCK_D"])
         splits = self._splits(grid, cdiv(self.weights, tiles["BLOCK_N"]))
         parts = self.W.new_empty((splits, self.count, call.D), dtype=torch.float32)
@@ -221,7 +224,7 @@ class Chunk:
     def matrix(self) -> tuple[Tensor, Tensor]:
         """Return what the points add to the gradients of P and q."""
         call, kernel = self.call, backward_kernels.matrix_kernel
-        tiles = self._tiles(kernel, self.count, self.weights, call.D)
+        tiles = self._tiles(kernel, None, self.weights, call.D)
         grid = cdiv(self.weights, tiles["BLOCK_N"]), cdiv(call.D, tiles["BLOCK_D"])
         splits = self._splits(grid, cdiv(self.count, tiles["BLOCK_M"]))
         gP, gq = (

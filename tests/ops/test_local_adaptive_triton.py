@@ -52,17 +52,17 @@ def small_case(seed):
         for least, most in ((1, 3), (1, 2), (0, 2))
     )
     spans = [(k - 1) * d + 1 - 2 * p for k, d, p in zip(kernel, dilation, padding, strict=True)]
-    factor, groups = rng.choice([1, 1, 1, 2, 3]), rng.choice([1, 1, 1, 2, 3])
+    factor, groups = rng.choice([1, 1, 1, 1, 2]), rng.choice([1, 1, 1, 1, 2])
     return Case(
-        batch=rng.randint(1, 3),
-        channels=1 if groups == 3 else rng.choice([1, 2, 3, 5]),
+        batch=rng.choice([1, 1, 1, 2]),
+        channels=rng.choice([1, 2, 3, 5]),
         outputs=rng.choice([1, 2, 3, 7]),
-        size=tuple(-(-max(1, span) // factor) + rng.randint(0, 5) for span in spans),
+        size=tuple(-(-max(1, span) // factor) + rng.randint(0, 3) for span in spans),
         kernel_size=kernel,
         features=rng.choice([1, 3, 8, 16, 17, 40]),
         groups=groups,
         neighbours=rng.choice([4, 4, 9]),
-        pitch=rng.choice([2, 2, 3, 4, 4, 8]),
+        pitch=rng.choice([2, 3, 4, 4, 8]),
         with_q=rng.random() < 0.7,
         with_b=rng.random() < 0.7,
         options={
@@ -76,19 +76,19 @@ def small_case(seed):
 
 
 CASES = [small_case(seed) for seed in range(34)] + [
-    Case(size=(1, 1), kernel_size=(1, 1)),
-    Case(size=(1, 1), pitch=1, neighbours=9, options={"padding": 1}),
-    Case(size=(2, 3), kernel_size=(1, 1), pitch=1, options={"padding": 1}),
-    Case(batch=2, size=(8, 8), channels=4, outputs=3, features=16, options={"padding": 1}),
-    Case(batch=1, size=(9, 10), channels=2, outputs=3, neighbours=9, options={"padding": 1}),
-    Case(batch=1, size=(5, 27), channels=2, outputs=3, features=12, options={"padding": 1}),
-    Case(batch=1, size=(3, 5), channels=70, outputs=2, features=4, kernel_size=(1, 2)),
-    Case(batch=1, size=(3, 3), channels=2, outputs=70, kernel_size=(2, 1), pitch=2),
-    Case(batch=1, size=(2, 3), channels=2, outputs=3, features=140, kernel_size=(2, 2)),
-    Case(batch=1, size=(4, 5), channels=1, outputs=1, groups=6, pitch=3, options={"padding": 1}),
-    Case(batch=1, size=(3, 4), channels=2, outputs=3, options={"upsample": 3, "padding": 1}),
-    Case(batch=1, size=(11, 12), channels=1, outputs=2, neighbours=9, pitch=8, kernel_size=(2, 2)),
-]  # fmt: skip
+    Case(1, size=(1, 1), kernel_size=(1, 1)),
+    Case(1, size=(1, 1), pitch=1, neighbours=9, options={"padding": 1}),
+    Case(1, 1, 1, size=(2, 2), kernel_size=(1, 1), pitch=1),
+    Case(2, 4, 3, size=(8, 4), features=16, options={"padding": 1}),
+    Case(1, 2, 3, size=(7, 6), neighbours=9, options={"padding": 1}),
+    Case(1, 2, 3, size=(2, 15), features=12, options={"padding": 1}),
+    Case(1, 70, 2, size=(2, 3), features=4, kernel_size=(1, 2)),
+    Case(1, 2, 70, size=(3, 2), kernel_size=(2, 1)),
+    Case(1, 2, 3, size=(2, 3), features=140, kernel_size=(2, 2)),
+    Case(1, 1, 1, size=(2, 3), groups=5, pitch=3, options={"padding": 1}),
+    Case(1, 1, 3, size=(2, 1), options={"upsample": 3, "padding": 1}),
+    Case(1, 1, 2, size=(11, 12), neighbours=9, pitch=8, kernel_size=(2, 2)),
+]
 
 
 def check(device, index, dtype=torch.float32):
