@@ -62,7 +62,7 @@ def small_case(seed):
         features=rng.choice([1, 3, 8, 16, 17, 40]),
         groups=groups,
         neighbours=rng.choice([4, 4, 9]),
-        pitch=rng.choice([2, 3, 4, 4, 8]),
+        pitch=rng.choice([2, 3, 4, 8]) * factor,
         with_q=rng.random() < 0.7,
         with_b=rng.random() < 0.7,
         options={
