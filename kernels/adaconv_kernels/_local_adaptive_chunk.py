@@ -38,7 +38,7 @@ TILES = {
 }
 
 #: Places of a tile of the kernels without a product.
-PLACES = 1024
+PLACES = 512
 
 
 class Chunk:
@@ -83,7 +83,7 @@ class Chunk:
     def _places(self, columns: int) -> dict[str, Any]:
         """Return how a kernel without a product is cut, of so many columns."""
         block = min(power_of_2(columns), 64)
-        return {"BLOCK_M": PLACES // block, "BLOCK_N": block, "num_warps": 4}
+        return {"BLOCK_M": PLACES // block, "BLOCK_N": block, "num_warps": 4, "num_stages": 1}
 
     def _rows(self, size: int, stride: int, span: int, offset: int, factor: int) -> list[int]:
         """Return the first and the last but one row, of all pictures, that the points' pixels read.

@@ -52,7 +52,7 @@ def share_kernel(
     live = live & exists
     SIDE: constexpr = geometry[10]
     factor = tl.zeros((BLOCK_M,), tl.float32)
-    for step in tl.static_range(SIDE * SIDE):
+    for step in range(SIDE * SIDE):
         own = live & (neighbour(h, step // SIDE, GH, geometry) == point // GW % GH)
         own = own & (neighbour(w, step % SIDE, GW, geometry) == point % GW)
         at = filter_at(a_strides, n, h, w, step)

@@ -3,7 +3,7 @@
 A point g of the grid has W_g, the weights (O, K) that are regressed there, K being the taps (t, c)
 of a group's channels, and a window of slots: the rectangle of output pixels p that have it as a
 neighbour. With X the patches of its pixels and a_g the sum of those filter values of a pixel that
-belong to g, the products, each of matrices of some points, or of one point, on the tensor cores, are
+belong to g, there are products on the tensor cores, of matrices of many points or of one,
 
     regress   W[g,(o,t,c)] = act(Σ_k d[g,k]·P[(o,t,c),k] + q)
     apply     Z_g[p,o]     = Σ_{t,c} X[p,(t,c)]·W_g[o,(t,c)]
@@ -34,10 +34,11 @@ from adaconv_kernels._products import _exponent, accumulate, load, terms, transp
 from adaconv_kernels._promises import Promise
 from adaconv_kernels.adaptive_conv_kernels import activate, regress
 
-#: Tiles fill the registers.
+#: Tiles fill the registers; where there are few, loads of all neighbours are on their way at once.
 PROMISES = {
     "regress_kernel": Promise(products=1, occupancy=0.125),
     "apply_kernel": Promise(products=1, occupancy=0.125),
+    "mix_kernel": Promise(occupancy=0.25),
 }
 
 
@@ -253,7 +254,7 @@ def mix_kernel(
     to = rows.to(tl.int64)[:, None] * y_row + o
     mask = (rows < stop)[:, None] & (o < outputs)[None, :]
     total = tl.load(y + to, mask=mask, other=0.0)
-    for step in tl.static_range(geometry[10] * geometry[10]):
+    for step in range(geometry[10] * geometry[10]):
         place, there = _place_of(n, h, w, step, picture, first, points, geometry)
         at = place[:, None] * outputs + o
         value = tl.load(Z + at, mask=there[:, None] & (o < outputs)[None, :], other=0.0)

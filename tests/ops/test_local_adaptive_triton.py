@@ -28,8 +28,8 @@ FAULTS = {
     "cells": ("(pixel + geometry[11])", "pixel"),
     "clamped points": ("tl.maximum(first + i, 0)", "(first + i)"),
     "rows of taps": ("(tap // KW * geometry[5])", "(tap // KW)"),
-    "groups": ("patches = patches_of(\n            x + group * DEPTH", "patches = patches_of(\n            x"),
-    "neighbours": ("_filter_at(a_strides, n, h, w, step)", "_filter_at(a_strides, n, h, w, 0)"),
+    "groups": ("x + group * DEPTH, x_term", "x, x_term"),
+    "neighbours": ("filter_at(a_strides, n, h, w, step)", "filter_at(a_strides, n, h, w, 0)"),
     "parts of sums": ("for part in range(parts)", "for part in range(1)"),
 }  # fmt: skip
 
