@@ -63,9 +63,17 @@ class Chunk:
         Where M counts points, which depend on the batch, it is None.
         """
         tile = TILES[kernel.__name__]
-        sizes = zip((rows or tile.rows, columns, length), tile[:3], strict=True)
-        M, N, K = (max(16, min(power_of_2(size), most)) for size, most in sizes)
         last = "BLOCK_D" if "BLOCK_D" in kernel.arg_names else "BLOCK_K"
+        # Two terms of what is gathered, with its addresses, do not fit the registers of every GPU.
+        most = tile.length // len(self.call.P) if last == "BLOCK_K" else tile.length
+        M, N, K = (
+            max(16, min(power_of_2(size), limit))
+            for size, limit in (
+                (rows or tile.rows, tile.rows),
+                (columns, tile.columns),
+                (length, most),
+            )
+        )
         return {
             "BLOCK_M": M, "BLOCK_N": N, last: K, "num_warps": tile.warps, "num_stages": tile.stages,
         }  # fmt: skip
