@@ -40,9 +40,9 @@ def local_adaptive_conv2d(
     grid has a point at the centre of every cell of ``pitch`` x ``pitch`` output pixels, see
     :mod:`adaconv.reference.local_adaptive`. So ``pitch``² times fewer weights are regressed than by
     :func:`adaconv.adaptive_conv2d`, and used J times as often. It is computed as
-    :math:`\sum_j a_j\,(w_{g_j} * x)`: of the grid's weights, those of a row of taps of some points
-    are in memory at a time, a few MiB, and the mixed ones never are. Gradients of all orders are
-    available; those beyond the first are formed by the reference, in chunks.
+    :math:`\sum_j a_j\,(w_{g_j} * x)`: of the grid's weights, those of some points are in memory at
+    a time, a few MiB on CPUs and a few ten on GPUs, and the mixed ones never are. Gradients of all
+    orders are available; those beyond the first are formed by the reference, in chunks.
 
     Args:
         x: input, (N, C, H, W) or (C, H, W).
