@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 export PYTHONPATH=$PWD:$PWD/bench:$PWD/kernels${PYTHONPATH:+:$PYTHONPATH}
 python=${PYTHON:-python3}
 device=${DEVICE:-cuda}
-operators=${OPERATORS:-adaptive_conv minibatch_discrimination spectral_norm dynamic_conv adaptive_separable}
+operators=${OPERATORS:-adaptive_conv minibatch_discrimination spectral_norm dynamic_conv adaptive_separable local_adaptive}
 tests=(-p no:cacheprovider --tb=short)
 for stem in $operators; do
   tests+=("tests/ops/test_${stem}_triton.py")

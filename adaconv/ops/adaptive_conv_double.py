@@ -8,13 +8,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from adaconv.ops import _dispatch, dynamic_conv
+from adaconv.ops._chunks import Place, cut
 from adaconv.reference import dynamic_conv as reference
 from adaconv.reference.adaptive_conv import enlarge, frame
 
 #: Weights of pixels that are in memory at a time, in values of one copy; a few copies exist.
 CHUNK_VALUES = 1 << 20
-
-Place = tuple[slice, ...]
 
 
 class Values(NamedTuple):
@@ -68,16 +67,12 @@ def tangent_gradients(
         for t, need, use in zip(computed[:4], needed[:4], useful, strict=True)
     ]
     for at in _places(values.gy, values.P, stride, dilation, groups):
-        chunk = Values._make(_cut(computed, at))
-        _add_chunk(_cut(totals, at[:4]), chunk, stride, dilation, negative_slope, backend)
+        chunk = Values._make(cut(computed, at))
+        _add_chunk(cut(totals, at[:4]), chunk, stride, dilation, negative_slope, backend)
     if totals[1] is not None:
         blocks = F.pad(totals[1], [-amount for amount in edge])
         totals[1] = blocks.unflatten(3, (-1, upsample)).unflatten(2, (-1, upsample)).sum((3, 5))
     return [None if t is None else t.to(dtype) for t in totals]
-
-
-def _cut(tensors: Sequence[Tensor | None], at: Sequence[Place]) -> list[Tensor | None]:
-    return [None if t is None else t[place] for t, place in zip(tensors, at, strict=True)]
 
 
 def _places(

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from adaconv.cpu import local_adaptive as kernels
 from adaconv.ops import _autocast, _checks, _dispatch, _vmap
+from adaconv.ops.local_adaptive_double import double_backward
 from adaconv.reference import local_adaptive as reference
-from adaconv.reference import local_adaptive_double
 
 STEM = "local_adaptive"
 
@@ -41,9 +40,9 @@ def local_adaptive_conv2d(
     grid has a point at the centre of every cell of ``pitch`` x ``pitch`` output pixels, see
     :mod:`adaconv.reference.local_adaptive`. So ``pitch``² times fewer weights are regressed than by
     :func:`adaconv.adaptive_conv2d`, and used J times as often. It is computed as
-    :math:`\sum_j a_j\,(w_{g_j} * x)`: of the grid's weights, those of a row of taps of some points
-    are in memory at a time, a few MiB, and the mixed ones never are. Gradients of all orders are
-    available; those beyond the first are formed by the reference, in chunks.
+    :math:`\sum_j a_j\,(w_{g_j} * x)`: of the grid's weights, those of some points are in memory at
+    a time, a few MiB on CPUs and a few ten on GPUs, and the mixed ones never are. Gradients of all
+    orders are available; those beyond the first are formed by the reference, in chunks.
 
     Args:
         x: input, (N, C, H, W) or (C, H, W).
@@ -167,7 +166,7 @@ def _forward(
     backend: str,
 ) -> Tensor:
     """Return y."""
-    return kernels.forward(
+    return _dispatch.kernels(backend, STEM).forward(
         x, d, P, q, a, b, pitch, stride, padding, dilation, groups, negative_slope, upsample
     )
 
@@ -176,7 +175,7 @@ def _forward(
 def _(
     x, d, P, q, a, b, pitch, stride, padding, dilation, groups, negative_slope, upsample, backend
 ):
-    return kernels.allocate_output(x, P, a)
+    return _dispatch.kernels(backend, STEM).allocate_output(x, P, a)
 
 
 @torch.library.custom_op("adaconv::local_adaptive_conv2d_backward", mutates_args=())
@@ -198,7 +197,7 @@ def _backward(
     backend: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of x, d, P, q and a; those that are not wanted are empty."""
-    return kernels.backward(
+    return _dispatch.kernels(backend, STEM).backward(
         gy, x, d, P, q, a,
         pitch, stride, padding, dilation, groups, negative_slope, upsample, wanted,
     )  # fmt: skip
@@ -209,7 +208,7 @@ def _(
     gy, x, d, P, q, a,
     pitch, stride, padding, dilation, groups, negative_slope, upsample, wanted, backend,
 ):  # fmt: skip
-    return kernels.allocate_gradients(x, d, P, a, wanted)
+    return _dispatch.kernels(backend, STEM).allocate_gradients(x, d, P, a, wanted)
 
 
 def _save_for_backward(ctx, inputs, output):
@@ -243,7 +242,7 @@ def _save_for_double_backward(ctx, inputs, output):
 
 def _differentiate_twice(ctx, *cotangents):
     with _autocast.off(ctx.saved_tensors[0].device.type):
-        gradients = local_adaptive_double.double_backward(
+        gradients = double_backward(
             ctx.saved_tensors, cotangents, ctx.needs_input_grad[:6], *ctx.options
         )
     return *gradients, *(None,) * 9

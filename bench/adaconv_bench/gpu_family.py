@@ -18,6 +18,8 @@ from adaconv_bench.gpu_device import DTYPES, Device, measure
 from adaconv_bench.operators.adaptive_separable.cases import PRESETS as SEPARABLE
 from adaconv_bench.operators.adaptive_separable.cases import SeparableLayer
 from adaconv_bench.operators.dynamic_conv.cases import ADAGAN, SHARED, Layer
+from adaconv_bench.operators.local_adaptive.cases import PRESETS as LOCAL
+from adaconv_bench.operators.local_adaptive.cases import LocalLayer
 from adaconv_bench.operators.minibatch_discrimination.cases import PRESETS as MINIBATCH
 from adaconv_bench.operators.minibatch_discrimination.cases import Minibatch
 from adaconv_bench.operators.spectral_norm.cases import PRESETS as SPECTRAL
@@ -69,6 +71,10 @@ ENTRIES = {
     "adaptive_separable": Entry(
         64, SEPARABLE["adagan-cifar10"].cases[::2], (SeparableLayer("L1", 4, 3, 4),),
         ("eager-rows", "eager-mulsum"), "compile-mulsum",
+    ),
+    "local_adaptive": Entry(
+        64, LOCAL["adagan-cifar10"].cases[::2], (LocalLayer("L1", 4, 3, 4, pitch=2),),
+        ("eager-cells", "eager-mixed"), "compile-cells",
     ),
 }  # fmt: skip
 

@@ -6,7 +6,16 @@ import adaconv_kernels.adaptive_separable as launches
 import pytest
 import torch
 from adaptive_separable_cases import OUTPUTS, Case, results
-from triton_contract import calls, check_equal, check_noticed, check_units, integers, on, plant
+from triton_contract import (
+    calls,
+    check_equal,
+    check_errors,
+    check_noticed,
+    check_units,
+    integers,
+    on,
+    plant,
+)
 
 from adaconv import adaptive_separable_conv2d
 
@@ -91,22 +100,8 @@ def test_integers_are_exact(triton_device, index, dtype):
 
 @pytest.mark.parametrize("slope", [0.0, 0.2])
 def test_error_is_that_of_pytorch(triton_device, slope):
-    """Against fp64, the kernels may err twice as much as PyTorch's own arithmetic in fp32."""
-    generator = torch.Generator().manual_seed(1)
-
-    def normal(*shape):
-        return torch.randn(shape, generator=generator, dtype=torch.float64) * 0.3
-
     case = Case(2, 16, 8, (6, 6), features=32, options={"padding": 1, "negative_slope": slope})
-    tensors, gy = case.tensors(normal), normal(2, 8, 6, 6)
-    exact = results(case, tensors, lambda y: gy, "reference")
-    single = on(triton_device, torch.float32, tensors)
-    ours, theirs = (
-        results(case, single, lambda y: gy.to(y), backend) for backend in ("triton", "reference")
-    )
-    for got, torchs, want in zip(ours, theirs, exact, strict=True):
-        error, allowed = (got.cpu() - want).norm(), 2 * (torchs.cpu() - want).norm()
-        assert error <= allowed + 1e-7 * want.norm()
+    check_errors(case, results, triton_device)
 
 
 def test_strides_and_memory_formats(triton_device):

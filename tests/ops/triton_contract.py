@@ -6,7 +6,6 @@ A ``check`` is a function of no arguments that compares the kernels with the ref
 import importlib.util
 from pathlib import Path
 
-import adaconv_kernels
 import pytest
 import torch
 
@@ -52,6 +51,28 @@ def check_units(found, expected, units, least=0.0):
         assert (got.cpu() - want).norm() <= allowed
 
 
+def check_errors(case, results, device):
+    """Against fp64, the kernels may err twice as much as PyTorch's own arithmetic in fp32.
+
+    ``case`` and ``results`` are those of an operator's ``STEM_cases.py``.
+    """
+
+    def normal(seed):
+        generator = torch.Generator().manual_seed(seed)
+        return lambda *shape: torch.randn(shape, generator=generator, dtype=torch.float64) * 0.3
+
+    def gy_of(y):
+        return normal(2)(*y.shape).to(y)
+
+    tensors = case.tensors(normal(1))
+    exact = results(case, tensors, gy_of, "reference")
+    single = on(device, torch.float32, tensors)
+    ours, theirs = (results(case, single, gy_of, name) for name in ("triton", "reference"))
+    for got, torchs, want in zip(ours, theirs, exact, strict=True):
+        error, allowed = (got.cpu() - want).norm(), 2 * (torchs.cpu() - want).norm()
+        assert error <= allowed + 1e-7 * want.norm()
+
+
 def check_noticed(checks):
     """One of the checks must fail."""
     for check in checks:
@@ -62,14 +83,14 @@ def check_noticed(checks):
     pytest.fail("no check noticed the fault")
 
 
-def plant(monkeypatch, folder, launches, old, new):
-    """Change the text of an operator's kernels, for this test."""
-    stem = launches.__name__.removeprefix(f"{adaconv_kernels.__name__}.")
-    source = Path(launches.__file__).with_name(f"{stem}_kernels.py").read_text()
+def plant(monkeypatch, folder, launches, old, new, name="kernels"):
+    """Change the text of the kernels that a module launches, for this test."""
+    file = Path(getattr(launches, name).__file__)
+    source = file.read_text()
     assert old in source
-    copy = folder / f"{stem}_fault.py"
+    copy = folder / f"{file.stem}_fault.py"
     copy.write_text(source.replace(old, new))
     spec = importlib.util.spec_from_file_location(copy.stem, copy)
     faulty = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(faulty)
-    monkeypatch.setattr(launches, "kernels", faulty)
+    monkeypatch.setattr(launches, name, faulty)

@@ -111,3 +111,9 @@ PRESETS = {
 
 #: What stands for this operator in `adaconv bench all`.
 SUITE = {"adagan-cifar10": ()}
+
+#: AdaGAN's layers, and one of wide windows, several blocks of features and tiles of outputs.
+STATIC = (
+    *PRESETS["adagan-cifar10"].cases,
+    LocalLayer("blocks", 32, 150, 16, features=256, pitch=8, neighbours=9),
+)

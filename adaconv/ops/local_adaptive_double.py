@@ -6,12 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from adaconv.ops._chunks import Place, cut
 from adaconv.reference.local_adaptive import local_adaptive_conv2d
 
 #: Weights of pixels that are in memory at a time, in values of one copy; a few copies exist.
 CHUNK_VALUES = 1 << 20
-
-Place = tuple[slice, ...]
 
 
 def double_backward(
@@ -60,13 +59,14 @@ def double_backward(
             # New names for the same tensors: L's gradient in x must not flow on through gy(x).
             names = [None if t is None else _alias(t) for t in given]
             wider = [None if t is None else t.to(wide) for t in names]
-            parts = [product(_cut(wider, at), _cut(u, at[1:])) for at in places]
+            parts = [product(cut(wider, at), cut(u, at[1:])) for at in places]
             return _gradients(torch.stack(parts).sum(), names, needed, create_graph=True)
         gradients: list[Any] = [None] * len(given)
         for at in places:
-            cut = _cut(given, at)
-            chunk = [None if t is None else t.detach().to(wide).requires_grad_() for t in cut]
-            value = product(chunk, _cut(u, at[1:]))
+            chunk = [
+                None if t is None else t.detach().to(wide).requires_grad_() for t in cut(given, at)
+            ]
+            value = product(chunk, cut(u, at[1:]))
             for i, found in enumerate(_gradients(value, chunk, needed, create_graph=False)):
                 if found is None:
                     continue
@@ -88,10 +88,6 @@ def _gradients(
     wanted = [t for t, need in zip(inputs, needed, strict=True) if need and t is not None]
     found = iter(torch.autograd.grad(value, wanted, create_graph=create_graph, allow_unused=True))
     return [next(found) if need else None for need in needed]
-
-
-def _cut(values: Sequence[Tensor | None], at: Sequence[Place]) -> list[Tensor | None]:
-    return [None if t is None else t[place] for t, place in zip(values, at, strict=True)]
 
 
 def _places(gy: Tensor, P: Tensor, groups: int) -> list[list[Place]]:
