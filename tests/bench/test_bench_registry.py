@@ -33,6 +33,7 @@ def test_the_presets_hold_the_layers_of_the_paper():
         "quick": cifar10,
         "second-order": penalties,
         "penalty": penalties[2:3],
+        "recompute": [f"{layer} memory=recompute" for layer in cifar10[:4]],
     }
     assert {name: OPERATOR.presets[name].batch for name in titles} == {
         "adagan-cifar10": 64,
@@ -40,6 +41,7 @@ def test_the_presets_hold_the_layers_of_the_paper():
         "quick": 2,
         "second-order": 16,
         "penalty": 16,
+        "recompute": 64,
     }
 
 
