@@ -187,6 +187,7 @@ def test_copies_and_other_layouts_compute_the_same(kind):
     block = randomized(kind, 4, 6, 3, padding=1)
     x = torch.randn(2, 4, 6, 5, dtype=torch.float64)
     expected = block(x)
+    assert expected.is_contiguous()
     twin = copy.deepcopy(block).to(memory_format=torch.channels_last)
     y = twin(x.to(memory_format=torch.channels_last))
     assert y.is_contiguous(memory_format=torch.channels_last)
