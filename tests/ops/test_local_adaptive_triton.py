@@ -192,7 +192,7 @@ def test_operators_are_registered_well(triton_device):
 def test_a_whole_block(triton_device, upsample):
     torch.manual_seed(0)
     block = LocalAdaConvBlock(4, 3, 3, padding=1, upsample=upsample).to(triton_device)
-    leaves = [torch.randn(1, 4, 3, 4, device=triton_device).requires_grad_(), *block.parameters()]
+    leaves = [torch.randn(1, 4, 5, 3, device=triton_device).requires_grad_(), *block.parameters()]
     found = {}
     for backend in ("triton", "reference"):
         block.backend = backend
