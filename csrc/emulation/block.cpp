@@ -101,27 +101,40 @@ bool Block::run(uint3 index, uint64_t seed) {
     ready_.pop_back();
     current->fiber.enter();
   }
-  if (!error_.empty()) order_after(launch_);  // the message was written by a CUDA thread
   if (error_.empty() && ended_ < static_cast<int>(threads_.size())) error_ = who_waits();
+  for (Thread& thread : threads_) {
+    if (thread.ended) continue;
+    current = &thread;
+    thread.fiber.enter();  // to give up
+  }
+  if (!error_.empty()) order_after(launch_);  // a CUDA thread may have written the message
   current = nullptr;
   return error_.empty();
 }
 
 void Block::thread_entry() {
-  Thread& thread = *current;
-  thread.fiber.arrive();
-  thread.block->body_();
-  order_before(thread.block->launch_, false);
-  thread.ended = true;
-  ++thread.block->ended_;
-  for (;;) thread.fiber.leave();
+  current->fiber.arrive();
+  if (current->block->error_.empty()) current->block->body_();
+  current->block->end();
+}
+
+// All that the thread did comes before the end of the launch.
+void Block::end() {
+  order_before(launch_, false);
+  current->ended = true;
+  ++ended_;
+  for (;;) current->fiber.leave();
+}
+
+void Block::wait() {
+  current->fiber.leave();
+  if (!error_.empty()) end();
 }
 
 void Block::fail(const Site& at, const std::string& message) {
   error_ = text(at) + ": " + message + " (block " + text(current->self.block) + ", thread " +
            text(current->self.thread) + ")";
-  order_before(launch_, false);
-  for (;;) current->fiber.leave();
+  end();
 }
 
 // Told when nobody can go on: where each thread waits, the place with the fewest first, since what
@@ -166,8 +179,7 @@ void Block::arrive(Meeting& meeting, bool orders_memory) {
   if (orders_memory) order_before(&meeting.order, meeting.arrived == 0);
   if (++meeting.arrived < meeting.expected) {
     current->waits_for = &meeting;
-    current->fiber.leave();
-    return;
+    return wait();
   }
   const int candidates = meeting.mask == 0 ? meeting.expected : kWarp;
   for (Thread* thread = meeting.first; thread < meeting.first + candidates; ++thread) {

@@ -69,6 +69,8 @@ class Block {
   };
 
   static void thread_entry();
+  [[noreturn]] void end();
+  void wait();
   Meeting& meeting_of(Warp& warp, unsigned mask, const WarpOperation& operation);
   void arrive(Meeting& meeting, bool orders_memory);
   void leave(Meeting& meeting, bool orders_memory);

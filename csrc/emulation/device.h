@@ -269,8 +269,8 @@ inline unsigned __ballot_sync(unsigned mask, bool vote,
 
 template <class T>
 T atomicAdd(T* to, T value) {
-  T before = __atomic_load_n(to, __ATOMIC_RELAXED);
-  T after;
+  T before, after;
+  __atomic_load(to, &before, __ATOMIC_RELAXED);
   do {
     after = before + value;
   } while (!__atomic_compare_exchange(to, &before, &after, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <mutex>
 #include <numeric>
 #include <random>
@@ -59,20 +60,23 @@ const char* run(dim3 grid, dim3 block, size_t shared_bytes, const std::function<
   std::mutex mutex;
   static std::string error;
   error.clear();
-  const auto work = [&] {
-    Block worker(grid, block, shared_bytes, thread, &ended);
+  const auto work = [&](Block* worker) {
     for (size_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < order.size();) {
-      if (worker.run(index_of(order[i], grid), seed() + order[i])) continue;
+      if (worker->run(index_of(order[i], grid), seed() + order[i])) continue;
       next = order.size();
       const std::lock_guard<std::mutex> lock(mutex);
-      error = worker.error() + "; " + kSeed + "=" + std::to_string(seed());
+      error = worker->error() + "; " + kSeed + "=" + std::to_string(seed());
     }
   };
   const size_t most = from_environment(kThreads, std::thread::hardware_concurrency());
+  std::vector<std::unique_ptr<Block>> blocks(std::clamp<size_t>(most, 1, order.size()));
   std::vector<std::thread> workers;
-  for (size_t i = 0; i < std::clamp<size_t>(order.size(), 1, most); ++i) workers.emplace_back(work);
+  for (auto& worker : blocks) {
+    worker = std::make_unique<Block>(grid, block, shared_bytes, thread, &ended);
+    workers.emplace_back(work, worker.get());
+  }
   for (std::thread& worker : workers) worker.join();
-  order_after(&ended);
+  order_after(&ended);  // the blocks' memory goes after the CUDA threads that used it
   return error.empty() ? nullptr : error.c_str();
 }
 
