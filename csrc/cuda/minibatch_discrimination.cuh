@@ -18,7 +18,7 @@
 namespace adaconv::cuda::minibatch_discrimination {
 
 constexpr int kMeasures = 4, kThreads = kMeasures * kWarp;
-constexpr int kRows = kWarp, kColumns = 16;
+constexpr int kRows = kWarp;
 constexpr int64_t kSkipNothing = INT64_MIN;  // as skip: i + skip is no j
 
 // One of the sets, (count, measures, size).
@@ -91,6 +91,7 @@ class Tile {
 template <class T, int kSize>
 class Pairs {
  public:
+  static constexpr int kColumns = kSize <= 8 ? 16 : 8;  // k of them, and a chunk, are in registers
   static constexpr size_t kSharedBytes = shared_bytes<float>(Tile<kRows, kSize>::kNumbers) +
                                          shared_bytes<float>(Tile<kColumns, kSize>::kNumbers);
 
@@ -157,10 +158,10 @@ __global__ void __launch_bounds__(kThreads) forward_kernel(Call<T> call, Column<
   SharedMemory shared;
   Pairs<T, kSize> pairs(call, shared);
   float sum = 0;
-  for (int64_t j0 = 0; j0 < call.B.count; j0 += kColumns) {
+  for (int64_t j0 = 0; j0 < call.B.count; j0 += pairs.kColumns) {
     pairs.visit(j0, 0);
 #pragma unroll
-    for (int j = 0; j < kColumns; ++j) sum += pairs.k[j];
+    for (int j = 0; j < pairs.kColumns; ++j) sum += pairs.k[j];
   }
   if (pairs.exists()) store(o.at(pairs.row(), pairs.measure()), from_float<T>(sum));
 }
@@ -174,10 +175,10 @@ __global__ void __launch_bounds__(kThreads)
   const int chunk = blockIdx.z;
   const float of_row = pairs.exists() ? g.read(pairs.row(), pairs.measure()) : 0;
   float gradient[kSize] = {};
-  for (int64_t j0 = 0; j0 < call.B.count; j0 += kColumns) {
+  for (int64_t j0 = 0; j0 < call.B.count; j0 += pairs.kColumns) {
     pairs.visit(j0, chunk);
 #pragma unroll
-    for (int j = 0; j < kColumns; ++j) {
+    for (int j = 0; j < pairs.kColumns; ++j) {
       const bool there = j0 + j < call.B.count && pairs.measure() < call.measures;
       const float slope = (there ? of_row + h.read(j0 + j, pairs.measure()) : 0) * pairs.k[j];
 #pragma unroll

@@ -80,12 +80,9 @@ T from_float(float value) {
 }
 
 // The number that a tensor core takes a float for: 10 bits of mantissa, ties away from zero.
-inline float to_tf32(float value) {
-  uint32_t bits;
-  std::memcpy(&bits, &value, sizeof(bits));
-  if (value == value) bits = (bits + 0x1000) & ~uint32_t{0x1fff};
-  std::memcpy(&value, &bits, sizeof(bits));
-  return value;
+inline uint32_t as_tf32(uint32_t word) {
+  const bool finite = (word & 0x7f800000) != 0x7f800000;
+  return finite ? (word + 0x1000) & ~uint32_t{0x1fff} : word;
 }
 
 // Memory.

@@ -1,6 +1,5 @@
 """What is compiled once for all tests of the emulation."""
 
-import os
 from functools import partial
 
 import emulator
@@ -18,8 +17,8 @@ def runtime(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def library(runtime):
-    """Return the C functions of csrc/cuda, with the sanitizers that ADACONV_SANITIZE names."""
-    sanitizers, folder = os.environ.get("ADACONV_SANITIZE", ""), runtime[0].parent
+    """Return the C functions of csrc/cuda, with sanitizers if so asked."""
+    folder, sanitizers = runtime[0].parent, emulator.SANITIZERS
     sources = sorted((emulator.ROOT / "csrc/cuda").glob("*.cu"))
     jobs = [partial(emulator.compile_object, folder, source, sanitizers) for source in sources]
     objects = [*emulator.in_parallel(jobs), *runtime]

@@ -30,14 +30,11 @@ __device__ __forceinline__ T from_float(float value) {
   }
 }
 
-__device__ __forceinline__ float to_tf32(float value) {
+__device__ __forceinline__ uint32_t as_tf32(uint32_t word) {
 #if __CUDA_ARCH__ >= 800
-  uint32_t bits;
-  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(value));
-  return __uint_as_float(bits);
-#else
-  return __uint_as_float((__float_as_uint(value) + 0x1000) & ~0x1fffu);
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(word) : "f"(__uint_as_float(word)));
 #endif
+  return word;
 }
 
 // Memory.
