@@ -29,10 +29,14 @@ struct Typed {
 template <class Function>
 const char* by_type(int type, const Function& function) {
   switch (type) {
-    case kFloat32: return function(Typed<float>());
-    case kFloat16: return function(Typed<Half>());
-    case kBFloat16: return function(Typed<BFloat16>());
-    default: return "the dtype must be 0, 1 or 2: float32, float16 or bfloat16";
+    case kFloat32:
+      return function(Typed<float>());
+    case kFloat16:
+      return function(Typed<Half>());
+    case kBFloat16:
+      return function(Typed<BFloat16>());
+    default:
+      return "the dtype must be 0, 1 or 2: float32, float16 or bfloat16";
   }
 }
 

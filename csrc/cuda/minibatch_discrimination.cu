@@ -1,7 +1,6 @@
 // Launches of the kernels of minibatch discrimination.
-#include "minibatch_discrimination.cuh"
-
 #include "interface.h"
+#include "minibatch_discrimination.cuh"
 
 namespace adaconv::cuda::minibatch_discrimination {
 

@@ -3,14 +3,14 @@
 //   forward   o[i]    = sum_j k[i,j],   k[i,j] = exp(-sum_c |A[i,c] - B[j,c]|),   j != i + skip
 //   backward  gA[i,c] = -sum_j (g[i] + h[j]) k[i,j] sign(A[i,c] - B[j,c])
 //
-// The gradient of the first set has g alone, that of the second one, whose rows take the place of A,
-// has h alone, and that of a set which is compared with itself has both.
+// The gradient of the first set has g alone, that of the second one, whose rows take the place of
+// A, has h alone, and that of a set which is compared with itself has both.
 //
 // A warp has one measure, a lane has one row i of it in registers. The rows j lie in shared memory,
 // where all lanes read the same number at once. Neighbouring measures lie side by side in global
-// memory, so the warps of a block, which have neighbouring ones, load the rows of all together. C is
-// cut into chunks of kSize, which are zeros beyond the last c; the distances to kColumns rows j are
-// kept from chunk to chunk. Nothing is kept of the pairs: the backward pass forms k anew.
+// memory, so the warps of a block, which have neighbouring ones, load the rows of all together. C
+// is cut into chunks of kSize, which are zeros beyond the last c; the distances to kColumns rows j
+// are kept from chunk to chunk. Nothing is kept of the pairs: the backward pass forms k anew.
 #pragma once
 
 #include "device.cuh"
@@ -54,8 +54,8 @@ struct Call {
   int64_t skip;
 };
 
-// kCount rows of kMeasures measures in shared memory. No two lanes meet in a bank: neither those that
-// write a row, for measures are kSize banks apart, nor those that read a number of many rows.
+// kCount rows of kMeasures measures in shared memory. No two lanes meet in a bank: neither those
+// that write a row, for measures are kSize banks apart, nor those that read a number of many rows.
 template <int kCount, int kSize>
 class Tile {
  public:
@@ -75,8 +75,8 @@ class Tile {
                                        int measure0, int c0) const {
     for (int i = threadIdx.x; i < kMeasures * kCount * kSize; i += kThreads) {
       const int c = i % kSize, measure = i / kSize % kMeasures, row = i / kSize / kMeasures;
-      const bool there = row0 + row < set.count && measure0 + measure < call.measures &&
-                         c0 + c < call.size;
+      const bool there =
+          row0 + row < set.count && measure0 + measure < call.measures && c0 + c < call.size;
       const float value =
           there ? to_float(load(set.at(row0 + row, measure0 + measure, c0 + c))) : 0.0f;
       store(at(row, measure) + c, value);

@@ -40,8 +40,8 @@ Block::Block(dim3 grid, dim3 size, size_t shared_bytes, const std::function<void
       launch_(launch),
       shared_bytes_(shared_bytes),
       shared_size_(whole_pages(shared_bytes + (kArrays + 1) * kRedZone)),
-      shared_(static_cast<char*>(mmap(nullptr, shared_size_, PROT_READ | PROT_WRITE,
-                                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0))),
+      shared_(static_cast<char*>(
+          mmap(nullptr, shared_size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0))),
       threads_(size.x * size.y * size.z),
       warps_((threads_.size() + kWarp - 1) / kWarp),
       stacks_(static_cast<int>(threads_.size())) {
@@ -109,6 +109,7 @@ bool Block::run(uint3 index, uint64_t seed) {
   }
   if (!error_.empty()) order_after(launch_);  // a CUDA thread may have written the message
   current = nullptr;
+  if (counting) counter_.finish();
   return error_.empty();
 }
 
@@ -162,9 +163,10 @@ std::string Block::who_waits() const {
   std::string message;
   for (const Place& place : places) {
     if (!message.empty()) message += "; ";
-    message += text(place.meeting->at) + ": " + place.meeting->name + " waits for ever: " +
-               std::to_string(place.count) + " of " + std::to_string(place.meeting->expected) +
-               " threads came, one of them " + text(place.example);
+    message += text(place.meeting->at) + ": " + place.meeting->name +
+               " waits for ever: " + std::to_string(place.count) + " of " +
+               std::to_string(place.meeting->expected) + " threads came, one of them " +
+               text(place.example);
   }
   const auto ended = std::find_if(threads_.begin(), threads_.end(),
                                   [](const Thread& thread) { return thread.ended; });
@@ -219,8 +221,8 @@ Meeting& Block::meeting_of(Warp& warp, unsigned mask, const WarpOperation& opera
   for (Meeting& meeting : warp.meetings) {
     if (!meeting.open() || meeting.mask != mask) continue;
     if (!(meeting.at == operation.at)) {
-      fail(operation.at, std::string(operation.name) + " is divergent: other lanes of its mask are at " +
-                             text(meeting.at));
+      fail(operation.at, std::string(operation.name) +
+                             " is divergent: other lanes of its mask are at " + text(meeting.at));
     }
     return meeting;
   }
@@ -269,8 +271,10 @@ void* Block::shared_array(size_t offset, size_t bytes, const Site& at) {
   return piece;
 }
 
-bool Block::is_shared(const void* memory) const {
-  return memory >= shared_ && memory < shared_ + shared_size_;
+void Block::count_access(const void* memory, size_t bytes, const char* kind, const Site& at) {
+  const bool shared = memory >= shared_ && memory < shared_ + shared_size_;
+  const int number = current->self.number;
+  counter_.access(number / kWarp, number % kWarp, memory, bytes, shared, kind, at);
 }
 
 const Self& self() { return current->self; }
@@ -287,7 +291,9 @@ void* shared_array(size_t offset, size_t bytes, const Site& at) {
   return current->block->shared_array(offset, bytes, at);
 }
 
-bool is_shared(const void* memory) { return current->block->is_shared(memory); }
+void count_access(const void* memory, size_t bytes, const char* kind, const Site& at) {
+  current->block->count_access(memory, bytes, kind, at);
+}
 
 void queue_copy(const Copy& copy, const Site& at) {
   Thread& thread = *current;
@@ -296,7 +302,8 @@ void queue_copy(const Copy& copy, const Site& at) {
     thread.copy_groups.clear();
     thread.made = 0;
   }
-  if (thread.copies.size() == Thread::kMostCopies) fail(at, "more than 256 copies are on their way");
+  if (thread.copies.size() == Thread::kMostCopies)
+    fail(at, "more than 256 copies are on their way");
   thread.copies.push_back(copy);
   thread.copy_groups.push_back(thread.groups);
   forbid(copy.to, copy.bytes);

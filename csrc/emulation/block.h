@@ -1,9 +1,9 @@
 // One block at a time: its threads as fibers, its barriers, its warps and its shared memory.
 //
 // Threads take turns. Whose turn it is, is drawn anew whenever one waits or ends. Where threads
-// wait for each other, a `Meeting` counts who has come; one that has been left by all is used again,
-// and two that follow each other are never the same, so that whoever leaves the first late learns
-// nothing from those who have already come to the second.
+// wait for each other, a `Meeting` counts who has come; one that has been left by all is used
+// again, and two that follow each other are never the same, so that whoever leaves the first late
+// learns nothing from those who have already come to the second.
 #pragma once
 
 #include <array>
@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "count.h"
 #include "fiber.h"
 #include "runtime.h"
 
@@ -60,7 +61,7 @@ class Block {
   void meet_block(const Site& at);
   void meet_warp(unsigned mask, const WarpOperation& operation, const Deposit& given, Deposit* all);
   void* shared_array(size_t offset, size_t bytes, const Site& at);
-  bool is_shared(const void* memory) const;
+  void count_access(const void* memory, size_t bytes, const char* kind, const Site& at);
 
  private:
   struct Warp {
@@ -93,6 +94,7 @@ class Block {
   std::array<Meeting, 2> barriers_;
   std::vector<Thread*> ready_;
   Stacks stacks_;
+  Counter counter_;
   int ended_ = 0;
   std::string error_;
 };

@@ -1,10 +1,10 @@
 // CUDA C++ on the host, for the kernels of csrc/cuda: what ../cuda/device/native.cuh is to nvcc.
 //
 // The same kernel sources are compiled by g++ (-x c++), and run on the CPU, slowly and observed. A
-// launch takes the blocks in random order and deals them to threads of the host; the CUDA threads of
-// a block are fibers that take turns, drawn anew wherever one waits. ADACONV_EMULATION_SEED chooses
-// the order, ADACONV_EMULATION_THREADS how many blocks run at once. A launch fails, with the file and
-// line, where
+// launch takes the blocks in random order and deals them to threads of the host; the CUDA threads
+// of a block are fibers that take turns, drawn anew wherever one waits. ADACONV_EMULATION_SEED
+// chooses the order, ADACONV_EMULATION_THREADS how many blocks run at once. A launch fails, with
+// the file and line, where
 //   - threads of a block wait for each other for ever, or at different barriers; likewise the lanes
 //     of a warp operation's mask; a lane that has ended is never excused
 //   - a shuffle reads from a lane that takes no part in it, or a lane is not in its own mask
@@ -18,9 +18,13 @@
 // red zones, as do all allocations of the host.
 //
 // The destination of copy_async is NaN, and forbidden to AddressSanitizer, until its thread waits;
-// the copy is made then. To ThreadSanitizer it is written twice, when asked for and when waited for.
+// the copy is made then. To ThreadSanitizer it is written twice, when asked for and when waited
+// for.
 //
-// The runtime (fiber, block, launch.cpp) is compiled without sanitizers and linked with either.
+// What memory would have to do for the accesses can be counted (count.h).
+//
+// The runtime (fiber, block, launch, count.cpp) is compiled without sanitizers and linked with
+// either.
 #pragma once
 
 #include <algorithm>
@@ -87,23 +91,25 @@ inline uint32_t as_tf32(uint32_t word) {
 
 // Memory.
 
+// Before every access.
 template <class T>
-void check_aligned(const T* p, const Site& at) {
+__forceinline__ void look_at(const T* p, const char* kind, const Site& at) {
   if (reinterpret_cast<uintptr_t>(p) % sizeof(T) != 0) {
-    emulation::fail(at, "access of " + std::to_string(sizeof(T)) + " bytes at an address that is not "
-                        "a multiple of that");
+    emulation::fail(at, "access of " + std::to_string(sizeof(T)) +
+                            " bytes at an address that is not a multiple of that");
   }
+  if (emulation::counting) emulation::count_access(p, sizeof(T), kind, at);
 }
 
 template <class T>
 __forceinline__ T load(const T* p, Site at = Site::here()) {
-  check_aligned(p, at);
+  look_at(p, "load", at);
   return *p;
 }
 
 template <class T>
 __forceinline__ void store(T* p, const T& value, Site at = Site::here()) {
-  check_aligned(p, at);
+  look_at(p, "store", at);
   *p = value;
 }
 
@@ -124,11 +130,12 @@ class SharedMemory {
 template <class T>
 __forceinline__ void copy_async(T* to, const T* from, bool live = true, Site at = Site::here()) {
   static_assert(sizeof(T) == 4 || sizeof(T) == 8 || sizeof(T) == 16);
-  check_aligned(to, at);
-  if (live) check_aligned(from, at);
+  look_at(to, "copy", at);
+  if (live) look_at(from, "copy", at);
   std::memset(static_cast<void*>(to), 0xff, sizeof(T));
   emulation::queue_copy({reinterpret_cast<char*>(to),
-                         live ? reinterpret_cast<const char*>(from) : nullptr, sizeof(T)}, at);
+                         live ? reinterpret_cast<const char*>(from) : nullptr, sizeof(T)},
+                        at);
 }
 
 inline void commit_copies() { emulation::commit_copies(); }
@@ -205,8 +212,8 @@ void multiply_add(Accumulator& sum, const RowFragment<T>& a, const ColumnFragmen
 using Stream = void*;  // of no meaning here: a launch has ended when it returns
 
 template <class... Parameters, class... Arguments>
-const char* launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, Stream,
-                   Arguments... arguments) {
+const char* launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes,
+                   Stream, Arguments... arguments) {
   return emulation::run(grid, block, shared_bytes, [=] { kernel(Parameters(arguments)...); });
 }
 
@@ -241,12 +248,12 @@ T shuffle(unsigned mask, const char* name, const Site& at, T value, int source, 
 
 }  // namespace adaconv::emulation
 
-#define ADACONV_SHUFFLE(name, source)                                                       \
-  template <class T>                                                                        \
-  T name(unsigned mask, T value, int of, int width = adaconv::emulation::kWarp,             \
-         adaconv::emulation::Site at = adaconv::emulation::Site::here()) {                  \
-    const int lane = adaconv::cuda::lane();                                                 \
-    return adaconv::emulation::shuffle(mask, #name, at, value, source, width);              \
+#define ADACONV_SHUFFLE(name, source)                                           \
+  template <class T>                                                            \
+  T name(unsigned mask, T value, int of, int width = adaconv::emulation::kWarp, \
+         adaconv::emulation::Site at = adaconv::emulation::Site::here()) {      \
+    const int lane = adaconv::cuda::lane();                                     \
+    return adaconv::emulation::shuffle(mask, #name, at, value, source, width);  \
   }
 ADACONV_SHUFFLE(__shfl_sync, lane / width * width + of % width)
 ADACONV_SHUFFLE(__shfl_xor_sync, lane ^ of)
@@ -270,7 +277,8 @@ T atomicAdd(T* to, T value) {
   __atomic_load(to, &before, __ATOMIC_RELAXED);
   do {
     after = before + value;
-  } while (!__atomic_compare_exchange(to, &before, &after, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
+  } while (
+      !__atomic_compare_exchange(to, &before, &after, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
   return before;
 }
 

@@ -54,7 +54,7 @@ namespace adaconv::emulation {
 
 namespace {
 
-constexpr int kRelease = 3;           // memory_order_release, as ThreadSanitizer counts
+constexpr int kRelease = 3;            // memory_order_release, as ThreadSanitizer counts
 constexpr unsigned kWithoutOrder = 1;  // a switch orders nothing
 
 char* pages(size_t bytes, void* where = nullptr) {

@@ -36,7 +36,7 @@ class Fiber {
 
   void start(char* stack, void (*entry)());  // which arrives, and leaves at its end
   void stop();
-  void enter();  // from the thread that owns the fiber, until it leaves
+  void enter();   // from the thread that owns the fiber, until it leaves
   void arrive();  // first thing in the fiber
   void leave();   // from the fiber
 

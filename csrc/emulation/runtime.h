@@ -59,7 +59,10 @@ void meet_warp(unsigned mask, const WarpOperation& operation, const Deposit& giv
 
 // The array at that offset of the block's dynamic shared memory, the first to ask for it or not.
 void* shared_array(size_t offset, size_t bytes, const Site& at);
-bool is_shared(const void* memory);
+
+// Counts an access, see count.h, if accesses are counted.
+extern bool counting;
+void count_access(const void* memory, size_t bytes, const char* kind, const Site& at);
 
 // cp.async: a copy is queued, and made by its thread when it waits for it.
 struct Copy {

@@ -30,6 +30,13 @@ def why_not() -> str | None:
     return None
 
 
+def has(sanitizer: str) -> bool:
+    """Return whether the compiler's runtime library for a sanitizer is there."""
+    name = f"lib{sanitizer[:1]}san.so"
+    found = subprocess.run([COMPILER, f"-print-file-name={name}"], capture_output=True, text=True)
+    return not sanitizer or found.stdout.strip() != name
+
+
 def some(calls):
     """Return a part of the calls where sanitizers slow them down."""
     return calls[::6] if SANITIZERS else calls

@@ -1,6 +1,6 @@
 // Kernels with and without a bug, each of which the emulation must find, at the line that is marked
-// with its name; and without it, nothing. `planted NAME clean|bug` runs one; it prints what a launch
-// says and ends with 1, and so it does where a result is wrong.
+// with its name; and without it, nothing. `planted NAME clean|bug` runs one; it prints what a
+// launch says and ends with 1, and so it does where a result is wrong.
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
@@ -139,7 +139,8 @@ __global__ void wait_for_too_few(const float* x, float* y, bool bug) {
   Two* values = shared.take<Two>(2 * kThreads);
   const int i = blockIdx.x * kThreads + threadIdx.x;
   for (int group = 0; group < 2; ++group) {
-    copy_async(&values[group * kThreads + threadIdx.x], reinterpret_cast<const Two*>(x + i / 2 * 2));
+    copy_async(&values[group * kThreads + threadIdx.x],
+               reinterpret_cast<const Two*>(x + i / 2 * 2));
     commit_copies();
   }
   bug ? wait_copies<1>() : wait_copies<0>();
@@ -172,6 +173,28 @@ __global__ void more_shared_than_launched(const float* x, float* y, bool bug) {
   store(&y[i], load(&values[threadIdx.x]));
 }
 
+// Accesses whose cost is known: what is counted at each is marked as moved / ideal, of all
+// requests.
+__global__ void known_accesses(const float* x, float* y, bool) {
+  SharedMemory shared;
+  float* values = shared.take<float>(kThreads * kWarp);
+  const int i = threadIdx.x;
+  for (int k = 0; k < kWarp; ++k) store(&values[k * kThreads + i], 0.0f);  // 64 / 64
+  __syncthreads();
+  float sum = load(&values[i * kWarp]);                                           // 64 / 2
+  sum += load(&values[i * kWarp / 2]);                                            // 32 / 2
+  sum += load(&values[5]);                                                        // 2 / 2
+  sum += load(&values[i / 2 * 33]);                                               // 2 / 2
+  sum += load(reinterpret_cast<const Vector<float, 4>*>(values) + i).at[0];       // 8 / 8
+  sum += load(reinterpret_cast<const Vector<float, 2>*>(values) + 16 * i).at[0];  // 64 / 4
+  sum += load(&x[i]);                                                             // 8 / 8
+  sum += load(&x[2 * i]);                                                         // 16 / 8
+  sum += load(&x[i + 1]);                                                         // 10 / 8
+  sum += load(&x[7]);                                                             // 2 / 2
+  if (i % kWarp < 3) sum += load(&x[i * 8 % 128]);                                // 6 / 2
+  store(reinterpret_cast<Vector<float, 2>*>(y) + i, Vector<float, 2>{{sum, 0}});  // 16 / 16
+}
+
 using Kernel = void (*)(const float*, float*, bool);
 
 struct Planted {
@@ -180,42 +203,51 @@ struct Planted {
 };
 
 float same(int i) { return static_cast<float>(i); }
-float reversed(int i) { return static_cast<float>(i / kThreads * kThreads + kThreads - 1 - i % kThreads); }
+float reversed(int i) {
+  return static_cast<float>(i / kThreads * kThreads + kThreads - 1 - i % kThreads);
+}
 float count(int i) { return i == 0 ? kThreads * kBlocks : 0; }
 
 #define PLANTED(name, expected) \
-  { #name, { name, expected } }
+  {                             \
+    #name, { name, expected }   \
+  }
 const std::map<std::string, Planted> kPlanted = {
-    PLANTED(missing_barrier, reversed),
-    PLANTED(missing_second_barrier, reversed),
-    PLANTED(missing_syncwarp, same),
-    PLANTED(shuffle_is_no_syncwarp, same),
-    PLANTED(store_off_by_one, same),
-    PLANTED(shared_off_by_one, same),
-    PLANTED(divergent_barrier, same),
-    PLANTED(two_barriers, same),
-    PLANTED(lane_leaves_early, same),
-    PLANTED(lane_outside_of_the_mask, same),
-    PLANTED(race_of_blocks, count),
-    PLANTED(early_read_of_a_copy, same),
-    PLANTED(wait_for_too_few, same),
-    PLANTED(read_before_any_write, same),
-    PLANTED(misaligned_vector, same),
-    PLANTED(more_shared_than_launched, same),
+    PLANTED(missing_barrier, reversed), PLANTED(missing_second_barrier, reversed),
+    PLANTED(missing_syncwarp, same),    PLANTED(shuffle_is_no_syncwarp, same),
+    PLANTED(store_off_by_one, same),    PLANTED(shared_off_by_one, same),
+    PLANTED(divergent_barrier, same),   PLANTED(two_barriers, same),
+    PLANTED(lane_leaves_early, same),   PLANTED(lane_outside_of_the_mask, same),
+    PLANTED(race_of_blocks, count),     PLANTED(early_read_of_a_copy, same),
+    PLANTED(wait_for_too_few, same),    PLANTED(read_before_any_write, same),
+    PLANTED(misaligned_vector, same),   PLANTED(more_shared_than_launched, same),
 };
 
 }  // namespace
 
+extern "C" void adaconv_emulation_count(int whether);
+extern "C" const char* adaconv_emulation_counts();
+
+// Prints what is counted of `known_accesses`.
+int count_accesses(const float* x, float* y) {
+  adaconv_emulation_count(1);
+  const char* message = launch(known_accesses, 1, kThreads, shared_bytes<float>(kThreads * kWarp),
+                               nullptr, x, y, false);
+  std::fputs(message == nullptr ? adaconv_emulation_counts() : message, stdout);
+  return message != nullptr;
+}
+
 int main(int, char** arguments) {
   constexpr int kCount = kThreads * kBlocks;
-  const Planted& planted = kPlanted.at(arguments[1]);
-  const bool bug = std::string(arguments[2]) == "bug";
   const auto buffer = [] {
     return std::unique_ptr<float, decltype(&std::free)>(
-        static_cast<float*>(std::aligned_alloc(16, kCount * sizeof(float))), std::free);
+        static_cast<float*>(std::aligned_alloc(64, kCount * sizeof(float))), std::free);
   };
   const auto x = buffer(), y = buffer();
   for (int i = 0; i < kCount; ++i) x.get()[i] = same(i), y.get()[i] = 0;
+  if (std::string(arguments[1]) == "count") return count_accesses(x.get(), y.get());
+  const Planted& planted = kPlanted.at(arguments[1]);
+  const bool bug = std::string(arguments[2]) == "bug";
   const char* message = launch(planted.kernel, kBlocks, kThreads, shared_bytes<float>(5 * kThreads),
                                nullptr, x.get(), y.get(), bug);
   if (message != nullptr) {

@@ -25,15 +25,14 @@ EDGES = [
     (20, None, 2, 31), (16, 32, 1, 12), (5, 48, 3, 2), (48, 5, 3, 2), (8, None, 13, 4),
     (10, None, 3, 70), (2, 2, 2, 2), (35, 34, 2, 10), (63, None, 1, 6), (4, 17, 12, 3),
 ]  # fmt: skip
-CALLS = [
-    (shape, skip) for shape in EDGES for skip in ((0, None) if shape[1] is None else (None,))
-]
+CALLS = [(shape, skip) for shape in EDGES for skip in ((0, None) if shape[1] is None else (None,))]
 
 
 def results(library, M, Z, skip, g):
     """Return o and the gradients, by the kernels."""
-    dtype, skipped, back = M.dtype, *(
-        None if s is None else argument(s) for s in (skip, None if skip is None else -skip)
+    dtype, skipped, back = (
+        M.dtype,
+        *(None if s is None else argument(s) for s in (skip, None if skip is None else -skip)),
     )
     B = M if Z is None else Z
     o, gM = M.new_full(M.shape[:2], torch.nan), torch.full_like(M, torch.nan)

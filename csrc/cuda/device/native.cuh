@@ -70,7 +70,8 @@ __device__ __forceinline__ void copy_async(T* to, const T* from, bool live = tru
   const auto shared = static_cast<unsigned>(__cvta_generic_to_shared(to));
   const int bytes = live ? sizeof(T) : 0;  // zeros follow them
   if constexpr (sizeof(T) == 16) {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared), "l"(from), "r"(bytes)
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared), "l"(from),
+                 "r"(bytes)
                  : "memory");
   } else {
     asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(shared), "l"(from),
@@ -136,11 +137,11 @@ __device__ __forceinline__ void multiply_add_by_shuffles(Accumulator& sum, const
   }
 }
 
-#define ADACONV_MMA(shape, type)                                                                 \
-  asm("mma.sync.aligned." shape ".row.col.f32." type "." type                                    \
-      ".f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"                     \
-      : "+f"(sum.at[0]), "+f"(sum.at[1]), "+f"(sum.at[2]), "+f"(sum.at[3])                       \
-      : "r"(a.words[0]), "r"(a.words[1]), "r"(a.words[2]), "r"(a.words[3]), "r"(b.words[0]),     \
+#define ADACONV_MMA(shape, type)                                                             \
+  asm("mma.sync.aligned." shape ".row.col.f32." type "." type                                \
+      ".f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"                 \
+      : "+f"(sum.at[0]), "+f"(sum.at[1]), "+f"(sum.at[2]), "+f"(sum.at[3])                   \
+      : "r"(a.words[0]), "r"(a.words[1]), "r"(a.words[2]), "r"(a.words[3]), "r"(b.words[0]), \
         "r"(b.words[1]))
 
 template <class T>
