@@ -73,17 +73,37 @@ class Tile {
   template <class T>
   __device__ __forceinline__ void fill(const Call<T>& call, const Set<const T>& set, int64_t row0,
                                        int measure0, int c0) const {
-    for (int i = threadIdx.x; i < kMeasures * kCount * kSize; i += kThreads) {
-      const int c = i % kSize, measure = i / kSize % kMeasures, row = i / kSize / kMeasures;
+    for_each([&](int row, int measure, int c) {
       const bool there =
           row0 + row < set.count && measure0 + measure < call.measures && c0 + c < call.size;
       const float value =
           there ? to_float(load(set.at(row0 + row, measure0 + measure, c0 + c))) : 0.0f;
       store(at(row, measure) + c, value);
-    }
+    });
+  }
+
+  template <class T>
+  __device__ __forceinline__ void write(const Call<T>& call, const Set<T>& set, int64_t row0,
+                                        int measure0, int c0) const {
+    for_each([&](int row, int measure, int c) {
+      const bool there =
+          row0 + row < set.count && measure0 + measure < call.measures && c0 + c < call.size;
+      const float value = load(at(row, measure) + c);
+      if (there) {
+        store(set.at(row0 + row, measure0 + measure, c0 + c), from_float<T>(value));
+      }
+    });
   }
 
  private:
+  // Neighbouring threads take neighbouring numbers of global memory.
+  template <class Function>
+  __device__ static __forceinline__ void for_each(const Function& function) {
+    for (int i = threadIdx.x; i < kMeasures * kCount * kSize; i += kThreads) {
+      function(i / kSize / kMeasures, i / kSize % kMeasures, i % kSize);
+    }
+  }
+
   float* numbers_;
 };
 
@@ -142,6 +162,15 @@ class Pairs {
     return load(columns_.at(j, warp()) + c);
   }
 
+  // Writes a chunk of the rows of A's gradient, by way of the tile that had the rows.
+  __device__ __forceinline__ void write(const float (&gradient)[kSize], const Set<T>& gA,
+                                        int chunk) const {
+#pragma unroll
+    for (int c = 0; c < kSize; ++c) store(rows_.at(lane(), warp()) + c, gradient[c]);
+    __syncthreads();
+    rows_.write(call_, gA, row0_, measure0_, chunk * kSize);
+  }
+
   float k[kColumns], mine[kSize];
 
  private:
@@ -190,12 +219,7 @@ __global__ void __launch_bounds__(kThreads)
       }
     }
   }
-  if (!pairs.exists()) return;
-#pragma unroll
-  for (int c = 0; c < kSize; ++c) {
-    if (chunk * kSize + c >= call.size) continue;
-    store(gA.at(pairs.row(), pairs.measure(), chunk * kSize + c), from_float<T>(gradient[c]));
-  }
+  pairs.write(gradient, gA, chunk);
 }
 
 }  // namespace adaconv::cuda::minibatch_discrimination

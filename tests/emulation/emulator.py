@@ -1,6 +1,7 @@
 """Compiles the CUDA sources for the host, see ``csrc/emulation/device.h``, and calls them."""
 
 import concurrent.futures
+import csv
 import ctypes
 import os
 import shutil
@@ -88,6 +89,18 @@ class Library:
 
     def __init__(self, path: Path):
         self._functions = ctypes.CDLL(str(path))
+        self._functions.adaconv_emulation_counts.restype = ctypes.c_char_p
+
+    def counted(self, run) -> list[dict[str, str]]:
+        """Run a function and return what memory had to do, a row for each place of a kernel."""
+        self._functions.adaconv_emulation_count(1)
+        try:
+            run()
+            return list(
+                csv.DictReader(self._functions.adaconv_emulation_counts().decode().splitlines())
+            )
+        finally:
+            self._functions.adaconv_emulation_count(0)
 
     def call(self, name: str, dtype: torch.dtype, *arguments) -> None:
         """Call a function on its default stream; raise RuntimeError with its message."""
@@ -96,6 +109,16 @@ class Library:
         message = function(DTYPES[dtype], *arguments, None)
         if message is not None:
             raise RuntimeError(message.decode())
+
+
+def check_counts(counts) -> None:
+    """The shared memory takes 1.1 times the ideal passes at most; loads, 1.25 times the sectors."""
+    for memory, kinds, most in (
+        ("shared", ("load", "store", "copy"), 1.1), ("global", ("load", "copy"), 1.25),
+    ):  # fmt: skip
+        rows = [row for row in counts if row["memory"] == memory and row["access"] in kinds]
+        moved, ideal = (sum(int(row[column]) for row in rows) for column in ("moved", "ideal"))
+        assert 0 < moved <= most * ideal, counts
 
 
 def skip_without_compiler():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from emulator import DTYPES, MISSING, argument, some
+from emulator import DTYPES, MISSING, SANITIZERS, argument, check_counts, some
 
 from adaconv.reference import adaptive_conv as reference
 
@@ -83,3 +83,11 @@ def test_a_launch_that_is_refused_says_so(library):
     wide = (t.repeat_interleave(512, axis) for t, axis in ((d, 1), (P, 4)))
     with pytest.raises(RuntimeError, match="invalid argument"):
         forward(library, x, *wide, q, b, *CASES[0][3:6], 0.0)
+
+
+@pytest.mark.skipif(bool(SANITIZERS), reason="nothing is counted under sanitizers")
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_memory_is_used_well(library, dtype):
+    case = ((2, 2, 32, 64), (8, 8), (3, 3), (1, 1), (1, 1), (1, 1), 0.0, True)
+    given = [t.to(dtype) for t in drawn(case)]
+    check_counts(library.counted(lambda: forward(library, *given, *case[3:7])))

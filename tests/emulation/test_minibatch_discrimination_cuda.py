@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from emulator import MISSING, argument, some
+from emulator import MISSING, SANITIZERS, argument, check_counts, some
 
 from adaconv.reference import minibatch_discrimination as reference
 
@@ -64,3 +64,25 @@ def check(library, shape, skip, dtype=torch.float32):
 @pytest.mark.parametrize(("shape", "skip"), some(CALLS))
 def test_equals_the_reference(library, shape, skip, dtype):
     check(library, shape, skip, dtype)
+
+
+def test_any_strides(library):
+    sets = [t.detach().float() for t in drawn((40, 30, 3, 5))]
+    strange = [t.transpose(0, 2).contiguous().transpose(0, 2) for t in sets]
+    g = torch.ones(40, 3)
+    dense, strided = (results(library, *given, None, g) for given in (sets, strange))
+    assert all(map(torch.equal, dense, strided))
+
+
+def test_nan_is_not_hidden(library):
+    M = drawn((5, None, 3, 2))[0].detach().float()
+    M[2, 1, 0] = float("nan")
+    for result in results(library, M, None, 0, torch.ones(5, 3)):
+        assert result[:, 1].isnan().all()
+        assert not result[:, [0, 2]].isnan().any()
+
+
+@pytest.mark.skipif(bool(SANITIZERS), reason="nothing is counted under sanitizers")
+def test_memory_is_used_well(library):
+    (M,) = (t.detach().float() for t in drawn((64, None, 32, 5)))
+    check_counts(library.counted(lambda: results(library, M, None, 0, torch.ones(64, 32))))
