@@ -132,6 +132,23 @@ __global__ void early_read_of_a_copy(const float* x, float* y, bool bug) {
   store(&y[first + threadIdx.x], load(&values[threadIdx.x]));  // early_read_of_a_copy
 }
 
+// The second barrier is missing: the next round copies over what others still read.
+__global__ void copy_over_what_is_read(const float* x, float* y, bool bug) {
+  SharedMemory shared;
+  float* values = shared.take<float>(kThreads);
+  const int first = blockIdx.x * kThreads;
+  float value = 0;
+  for (int round = 0; round < 2; ++round) {
+    copy_async(&values[threadIdx.x], &x[first + threadIdx.x]);  // copy_over_what_is_read
+    commit_copies();
+    wait_copies<0>();
+    __syncthreads();
+    value = load(&values[kThreads - 1 - threadIdx.x]);  // copy_over_what_is_read
+    if (!bug) __syncthreads();
+  }
+  store(&y[first + threadIdx.x], value);
+}
+
 // Two groups are on their way, and the wait is for the first alone.
 __global__ void wait_for_too_few(const float* x, float* y, bool bug) {
   SharedMemory shared;
@@ -213,14 +230,23 @@ float count(int i) { return i == 0 ? kThreads * kBlocks : 0; }
     #name, { name, expected }   \
   }
 const std::map<std::string, Planted> kPlanted = {
-    PLANTED(missing_barrier, reversed), PLANTED(missing_second_barrier, reversed),
-    PLANTED(missing_syncwarp, same),    PLANTED(shuffle_is_no_syncwarp, same),
-    PLANTED(store_off_by_one, same),    PLANTED(shared_off_by_one, same),
-    PLANTED(divergent_barrier, same),   PLANTED(two_barriers, same),
-    PLANTED(lane_leaves_early, same),   PLANTED(lane_outside_of_the_mask, same),
-    PLANTED(race_of_blocks, count),     PLANTED(early_read_of_a_copy, same),
-    PLANTED(wait_for_too_few, same),    PLANTED(read_before_any_write, same),
-    PLANTED(misaligned_vector, same),   PLANTED(more_shared_than_launched, same),
+    PLANTED(missing_barrier, reversed),
+    PLANTED(missing_second_barrier, reversed),
+    PLANTED(missing_syncwarp, same),
+    PLANTED(shuffle_is_no_syncwarp, same),
+    PLANTED(store_off_by_one, same),
+    PLANTED(shared_off_by_one, same),
+    PLANTED(divergent_barrier, same),
+    PLANTED(two_barriers, same),
+    PLANTED(lane_leaves_early, same),
+    PLANTED(lane_outside_of_the_mask, same),
+    PLANTED(race_of_blocks, count),
+    PLANTED(early_read_of_a_copy, same),
+    PLANTED(copy_over_what_is_read, reversed),
+    PLANTED(wait_for_too_few, same),
+    PLANTED(read_before_any_write, same),
+    PLANTED(misaligned_vector, same),
+    PLANTED(more_shared_than_launched, same),
 };
 
 }  // namespace

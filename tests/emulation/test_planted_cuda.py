@@ -20,6 +20,7 @@ REPORTS = {
     "missing_second_barrier": ("thread", "ThreadSanitizer: data race"),
     "missing_syncwarp": ("thread", "ThreadSanitizer: data race"),
     "shuffle_is_no_syncwarp": ("thread", "ThreadSanitizer: data race"),
+    "copy_over_what_is_read": ("thread", "ThreadSanitizer: data race"),
     "race_of_blocks": ("thread", "ThreadSanitizer: data race"),
     "store_off_by_one": ("address", "AddressSanitizer: heap-buffer-overflow"),
     "shared_off_by_one": ("address", "AddressSanitizer: use-after-poison"),
@@ -36,6 +37,7 @@ REPORTS = {
 #: Whose report names no line.
 WRONG_RESULTS = {"read_before_any_write"}
 SANITIZERS = ("", "address", "thread")
+TSAN = "halt_on_error=1:ignore_noninstrumented_modules=1"  # as `make emulate-sanitize` has it
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +66,7 @@ def plant(program, *arguments, seed=0):
     layout = ["setarch", "-R"] if shutil.which("setarch") else []
     return subprocess.run(
         [*layout, program, *arguments],
-        env={**os.environ, "ADACONV_EMULATION_SEED": str(seed), "TSAN_OPTIONS": "halt_on_error=1"},
+        env={**os.environ, "ADACONV_EMULATION_SEED": str(seed), "TSAN_OPTIONS": TSAN},
         capture_output=True,
         text=True,
     )
