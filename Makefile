@@ -4,6 +4,9 @@
 # make static  compile the GPU kernels, read the machine code: eight minutes on 2 cores, no GPU
 # make bench-results    measure everything anew into bench/results: about three quarters of an hour on 2 cores
 # make sanitize    the tests of the native module under sanitizers: about ten minutes
+# make emulate    the CUDA kernels on the host: less than a minute
+# make emulate-sanitize    the same under sanitizers: about a minute
+# make cuda-check    the CUDA kernels compiled by nvcc for every GPU: a few minutes
 #
 # Each works on a clean clone with Python 3.10+ and a C++17 compiler. ADACONV_BUILD=none leaves the
 # native module out; ADACONV_CPU=avx2 forces an instruction set.
@@ -16,10 +19,11 @@ export ADACONV_BUILD ?= cpu
 export OMP_WAIT_POLICY ?= PASSIVE
 
 SOURCES := $(shell find adaconv bench/adaconv_bench csrc kernels -name '*.py' -o -name '*.cpp' -o -name '*.h')
+FORMATTED := $(shell find csrc tests -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
 INSTALLED := $(VENV)/.installed-$(ADACONV_BUILD)
 DEMO := demo
 
-.PHONY: demo test lint static sanitize format bench-results clean
+.PHONY: demo test lint static sanitize emulate emulate-sanitize cuda-check format bench-results clean
 
 $(INSTALLED): pyproject.toml setup.py CMakeLists.txt constraints.txt $(SOURCES)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -52,7 +56,7 @@ test: $(INSTALLED)
 lint: $(INSTALLED)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/clang-format --dry-run --Werror $(filter %.cpp %.h,$(SOURCES))
+	$(BIN)/clang-format --dry-run --Werror $(FORMATTED)
 	$(BIN)/mypy
 
 # The table changes with the kernels: `adaconv bench static --csv` writes it anew.
@@ -80,10 +84,22 @@ cost: $(INSTALLED)
 sanitize: $(INSTALLED)
 	bash .ci/sanitize
 
+emulate: $(INSTALLED)
+	$(BIN)/pytest tests/emulation --durations=5 $(ARGS)
+
+emulate-sanitize: $(INSTALLED)
+	bash .ci/emulate-sanitize
+
+# Code for every GPU in full; fails where there is no nvcc.
+cuda-check: $(INSTALLED)
+	nvcc --version
+	ADACONV_CUDA_ARCHITECTURES="75 80 86 89 90 100 120" \
+	  $(BIN)/pytest tests/emulation/test_compiles_cuda.py --durations=0 $(ARGS)
+
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
-	$(BIN)/clang-format -i $(filter %.cpp %.h,$(SOURCES))
+	$(BIN)/clang-format -i $(FORMATTED)
 
 clean:
 	rm -rf $(VENV) .sanitize build dist *.egg-info $(DEMO) .*_cache .hypothesis .benchmarks

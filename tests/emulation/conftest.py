@@ -1,0 +1,27 @@
+"""What is compiled once for all tests of the emulation."""
+
+from functools import partial
+
+import emulator
+import pytest
+
+
+@pytest.fixture(scope="session")
+def runtime(tmp_path_factory):
+    """Return the objects of the emulation itself."""
+    emulator.skip_without_compiler()
+    folder = tmp_path_factory.mktemp("emulation")
+    jobs = [partial(emulator.compile_object, folder, source) for source in emulator.RUNTIME]
+    return emulator.in_parallel(jobs)
+
+
+@pytest.fixture(scope="session")
+def library(runtime):
+    """Return the C functions of csrc/cuda, with sanitizers if so asked."""
+    folder, sanitizers = runtime[0].parent, emulator.SANITIZERS
+    sources = sorted((emulator.ROOT / "csrc/cuda").glob("*.cu"))
+    jobs = [partial(emulator.compile_object, folder, source, sanitizers) for source in sources]
+    objects = [*emulator.in_parallel(jobs), *runtime]
+    options = [f"-fsanitize={sanitizers}"] if sanitizers else []
+    path = emulator.link(folder / "libadaconv_cuda.so", objects, "-shared", *options)
+    return emulator.Library(path)
