@@ -185,7 +185,7 @@ def weights_kernel(
         scale_of(scales, 2, SCALED) * scale_of(scales, 4, SCALED)
     )
     weights = tl.load(W + at, mask=mask, other=0.0)
-    store(W, W_term, at, gate(weights, total, SLOPE), mask, TERMS)
+    store(W, W_term, at, gate(weights > 0, total, SLOPE), mask, TERMS)
 
 
 @triton.jit
