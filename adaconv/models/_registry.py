@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from adaconv.models.gan import GAN
+from adaconv.models._gan import GAN
 from adaconv.nn._names import unknown
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from adaconv.models._gan import GAN
 from adaconv.models._layers import check_image_size, check_width, initialize, scaled
 from adaconv.models._registry import register
-from adaconv.models.gan import GAN
 from adaconv.models.sngan import SNGANDiscriminator
 from adaconv.nn import AdaConvBlock
 
@@ -128,7 +128,7 @@ def baseline(
         image_size: height and width of the images in pixels, a multiple of 8.
         width: factor on the channels of generator and discriminator.
         wide: take the wide discriminator, see :class:`adaconv.models.sngan.SNGANDiscriminator`.
-        loss: name of the loss, a key of :data:`adaconv.models.gan.LOSSES`.
+        loss: name of the loss, a key of :data:`adaconv.losses.LOSSES`.
     """
     return GAN(
         AdaGANGenerator(image_size, width, adaptive=0),
@@ -167,7 +167,7 @@ def adagan(
         image_size: height and width of the images in pixels, a multiple of 8.
         width: factor on the channels of generator and discriminator.
         wide: take the wide discriminator, see :class:`adaconv.models.sngan.SNGANDiscriminator`.
-        loss: name of the loss, a key of :data:`adaconv.models.gan.LOSSES`.
+        loss: name of the loss, a key of :data:`adaconv.losses.LOSSES`.
         regressor: see :class:`adaconv.nn.AdaConvBlock`.
         negative_slope: see :class:`adaconv.nn.AdaConvBlock`.
     """

@@ -145,24 +145,24 @@ def test_foreign_file_is_no_checkpoint(capsys):
 
 
 def test_interruption_tells_how_to_resume(pictures, capsys, monkeypatch):
-    update = Updates.generator
+    update = Updates.turn
 
-    def interrupted(self: Updates, count: int) -> float:
+    def interrupted(self: Updates, *given: object) -> dict[str, float]:
         signal.raise_signal(signal.SIGINT)
-        return update(self, count)
+        return update(self, *given)
 
-    monkeypatch.setattr(Updates, "generator", interrupted)
+    monkeypatch.setattr(Updates, "turn", interrupted)
     assert train(pictures, "--steps", "3", "--out", "a run") == 1
     error = capsys.readouterr().err
     assert "stopped by SIGINT after step 1" in error
     command = next(line for line in error.splitlines() if line.startswith("resume with: adaconv "))
-    monkeypatch.setattr(Updates, "generator", update)
+    monkeypatch.setattr(Updates, "turn", update)
     assert command.endswith("--out 'a run' --resume")
     assert train(pictures, "--steps", "3", "--out", "a run", "--resume") == 0
 
 
 def test_failure_exits_with_1(pictures, capsys, monkeypatch):
-    monkeypatch.setattr(Updates, "generator", lambda self, count: 1 / 0)
+    monkeypatch.setattr(Updates, "turn", lambda self, *given: 1 / 0)
     with pytest.raises(ZeroDivisionError):  # a fault of the program shows its traceback
         train(pictures, "--steps", "1", "--out", "a")
     monkeypatch.setattr(cpu, "unavailable", "was not built")
