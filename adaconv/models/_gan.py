@@ -30,9 +30,10 @@ class GAN(nn.Module):
         generator: (N, latent_size) → samples: images (N, 3, S, S) in [-1, 1], or points (N, 2).
         discriminator: samples → (N,) logits.
         config: the arguments of :func:`adaconv.models.create` that rebuild this model, all of them;
-            must hold ``name``, ``image_size`` and ``loss``.
+            must hold ``name`` and ``image_size``.
         latent_size: number of latents of a sample.
         tricks: additions to the losses and updates.
+        loss: a key of :data:`adaconv.losses.LOSSES`; ``config["loss"]`` by default.
 
     Attributes:
         batch_size: samples of a training step, as published.
@@ -46,7 +47,7 @@ class GAN(nn.Module):
         observed: what the last loss measured besides, by its name in the metrics.
 
     Raises:
-        ValueError: ``config["loss"]`` is no key of :data:`adaconv.losses.LOSSES`.
+        ValueError: no loss has that name.
 
     Source of the settings: Nguyen & Ray, "Generative Adversarial Networks using Adaptive
     Convolution", 2018, section 5.
@@ -66,15 +67,17 @@ class GAN(nn.Module):
         config: dict[str, Any],
         latent_size: int = 128,
         tricks: Sequence[Trick] = (),
+        loss: str | None = None,
     ) -> None:
         super().__init__()
-        if config["loss"] not in LOSSES:
-            raise ValueError(unknown("loss", config["loss"], LOSSES))
+        loss = config["loss"] if loss is None else loss
+        if loss not in LOSSES:
+            raise ValueError(unknown("loss", loss, LOSSES))
         self.config = dict(config)
         self.name: str = config["name"]
         self.image_size: int = config["image_size"]
         self.latent_size = latent_size
-        self.loss = LOSSES[config["loss"]]
+        self.loss = LOSSES[loss]
         self.generator = generator
         self.discriminator = discriminator
         self.tricks = cast(Sequence[Trick], nn.ModuleList(tricks))

@@ -48,7 +48,7 @@ def register(pattern: str, *listed: str) -> Callable[[Callable[..., GAN]], Calla
 
 def names() -> list[str]:
     """Return the names of the models; of an unlimited family, those that were published."""
-    return [name for family in _FAMILIES for name in family.listed]
+    return sorted(name for family in _FAMILIES for name in family.listed)
 
 
 def create(name: str, image_size: int = 32, width: float = 1.0, **options: Any) -> GAN:
@@ -58,10 +58,10 @@ def create(name: str, image_size: int = 32, width: float = 1.0, **options: Any) 
         name: one of :func:`names`, or another of the family: ``adagan-KxK`` regresses from windows
             of KxK pixels, K odd, and ``adagan-n-KxK``, n from 1 to 3, in its first n blocks only.
             Upper and lower case are the same.
-        image_size: height and width of the images in pixels, a multiple of 8.
+        image_size: height and width of the images in pixels; what a model can make differs.
         width: factor on the number of channels of all hidden layers.
-        **options: the model's own options, such as ``loss``, ``wide`` and ``regressor``; see
-            :func:`adaconv.models.adagan.adagan`.
+        **options: the model's own options, such as ``loss``, ``setting`` and ``regressor``: the
+            keyword arguments of the function that builds it, see :func:`options`.
 
     Returns:
         The model; ``create(**model.config)`` builds another one like it.
@@ -75,12 +75,43 @@ def create(name: str, image_size: int = 32, width: float = 1.0, **options: Any) 
         >>> gan.generator(gan.latent(2)).shape
         torch.Size([2, 3, 32, 32])
     """
+    family, match = _find(name)
+    for option in options:
+        if option not in family.options:
+            raise TypeError(f"model {name}: {unknown('option', option, family.options)}")
+    return family.build(match, image_size, width, **options)
+
+
+def options(name: str) -> list[str]:
+    """Return the names of a model's own options, which :func:`create` takes by keyword.
+
+    Raises:
+        ValueError: no model has that name.
+
+    >>> options("wgan-gp")
+    ['penalty', 'points']
+    """
+    return _find(name)[0].options
+
+
+def source(name: str) -> str:
+    """Return what a model was published in, from the docstring of its builder.
+
+    Raises:
+        ValueError: no model has that name.
+
+    >>> source("wgan")
+    'Arjovsky et al., "Wasserstein GAN", 2017'
+    """
+    text = inspect.getdoc(_find(name)[0].build) or ""
+    return " ".join(re.findall(r"Source: ([^\"]*\"[^\"]*\", \d+)", text, re.DOTALL)).replace(
+        "\n", " "
+    )
+
+
+def _find(name: str) -> tuple[Family, re.Match[str]]:
     for family in _FAMILIES:
         match = family.pattern.fullmatch(str(name).lower())
-        if match is None:
-            continue
-        for option in options:
-            if option not in family.options:
-                raise TypeError(f"model {name}: {unknown('option', option, family.options)}")
-        return family.build(match, image_size, width, **options)
+        if match is not None:
+            return family, match
     raise ValueError(unknown("model", name, names()))
