@@ -19,10 +19,10 @@ class Family:
     build: Callable[..., GAN]
 
     @property
-    def options(self) -> list[str]:
-        """Names of the options that ``build`` takes: its keyword-only parameters."""
+    def options(self) -> dict[str, Any]:
+        """Names and types of the options that ``build`` takes: its keyword-only parameters."""
         parameters = inspect.signature(self.build).parameters.values()
-        return [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+        return {p.name: p.annotation for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
 _FAMILIES: list[Family] = []
@@ -68,7 +68,7 @@ def create(name: str, image_size: int = 32, width: float = 1.0, **options: Any) 
 
     Raises:
         ValueError: no model has that name, or an argument is out of range.
-        TypeError: the model has no such option.
+        TypeError: the model has no such option, or its value is of another type.
 
     Example:
         >>> gan = create("adagan-3x3", image_size=32, width=0.25)
@@ -76,9 +76,13 @@ def create(name: str, image_size: int = 32, width: float = 1.0, **options: Any) 
         torch.Size([2, 3, 32, 32])
     """
     family, match = _find(name)
-    for option in options:
-        if option not in family.options:
-            raise TypeError(f"model {name}: {unknown('option', option, family.options)}")
+    known = family.options
+    for option, value in options.items():
+        if option not in known:
+            raise TypeError(f"model {name}: {unknown('option', option, known)}")
+        if not _fits(value, known[option]):
+            expected = getattr(known[option], "__name__", known[option])
+            raise TypeError(f"model {name}: {option} must be of type {expected}, got {value!r}")
     return family.build(match, image_size, width, **options)
 
 
@@ -91,7 +95,7 @@ def options(name: str) -> list[str]:
     >>> options("wgan-gp")
     ['penalty', 'points']
     """
-    return _find(name)[0].options
+    return list(_find(name)[0].options)
 
 
 def source(name: str) -> str:
@@ -103,10 +107,9 @@ def source(name: str) -> str:
     >>> source("wgan")
     'Arjovsky et al., "Wasserstein GAN", 2017'
     """
-    text = inspect.getdoc(_find(name)[0].build) or ""
-    return " ".join(re.findall(r"Source: ([^\"]*\"[^\"]*\", \d+)", text, re.DOTALL)).replace(
-        "\n", " "
-    )
+    words = " ".join((inspect.getdoc(_find(name)[0].build) or "").split())
+    found = re.search(r'Source: ([^"]*"[^"]*", \d+)', words)
+    return found[1] if found else ""
 
 
 def _find(name: str) -> tuple[Family, re.Match[str]]:
@@ -115,3 +118,10 @@ def _find(name: str) -> tuple[Family, re.Match[str]]:
         if match is not None:
             return family, match
     raise ValueError(unknown("model", name, names()))
+
+
+def _fits(value: object, kind: Any) -> bool:
+    """Whether a value may stand for one of type ``kind``: an integer may for a float."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = float(value) if isinstance(0.0, kind) else value
+    return isinstance(value, kind)

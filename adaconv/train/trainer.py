@@ -18,7 +18,7 @@ from adaconv.ops import _dispatch
 from adaconv.train.checkpoint import Checkpoint, CheckpointError
 from adaconv.train.comparison import Comparison, compare
 from adaconv.train.config import TrainConfig
-from adaconv.train.images import save_grid
+from adaconv.train.images import save_samples
 from adaconv.train.interruption import Interruption, TrainingInterruptedError
 from adaconv.train.metrics import Meter, MetricsFile
 from adaconv.train.progress import Report, report
@@ -212,9 +212,9 @@ class Trainer:
 
     def _save_samples(self) -> None:
         with self._scope(), self.fabric.autocast():
-            images = sample(self.gan, self.latent)
+            samples = sample(self.gan, self.latent)
         for path in (self.out / HISTORY / f"{self.step:06d}.png", self.out / SAMPLES):
-            save_grid(images, path)
+            save_samples(samples, path)
 
     def _save_checkpoint(self) -> None:
         networks = self.gan.state_dict()
