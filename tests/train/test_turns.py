@@ -4,6 +4,7 @@ import types
 
 import pytest
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 import adaconv
@@ -11,6 +12,8 @@ from adaconv import data
 from adaconv.models import GAN
 from adaconv.models._tricks import GradientPenalty, Trick, WeightClipping
 from adaconv.train import Checkpoint
+from adaconv.train.comparison import timed_step
+from adaconv.train.updates import Updates
 
 
 class Counter(Trick):
@@ -69,6 +72,20 @@ def test_at_once_has_no_number_of_discriminator_steps(trainer, tiny):
     gan.simultaneous = True
     with pytest.raises(ValueError, match="sides of tiny move at once: n_dis must be 1, got 2"):
         trainer(gan=gan, n_dis=2)
+
+
+def test_comparison_takes_the_turns_of_the_model(tiny, pictures):
+    gan = tiny()
+    batches = [torch.rand(6, 3, 8, 8), torch.rand(6, 3, 8, 8)]
+    step = timed_step(Updates(Fabric(accelerator="cpu", devices=1), gan), batches)
+    assert [name for name, _ in gan.calls] == ["discriminator", "discriminator", "generator"]
+    assert step.losses == tuple(loss for _, loss in gan.calls)
+    assert all(torch.equal(seen, given) for seen, given in zip(gan.seen, batches, strict=True))
+    gan.simultaneous = True
+    gan.calls.clear()
+    step = timed_step(Updates(Fabric(accelerator="cpu", devices=1), gan), batches[:1])
+    assert step.losses == tuple(loss for _, loss in gan.calls)
+    assert len(step.losses) == 2
 
 
 def test_schedule_is_kept_over_a_resumption(trainer, tiny):
