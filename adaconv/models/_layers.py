@@ -25,12 +25,13 @@ def check_width(width: float) -> None:
         raise ValueError(f"width must be a positive number, got {width!r}")
 
 
-def check_image_size(image_size: int, multiple: int) -> None:
+def check_image_size(image_size: int, multiple: int = 1) -> None:
     """Raise unless ``image_size`` is a positive multiple of ``multiple``."""
     if isinstance(image_size, bool) or not isinstance(image_size, int):
         raise TypeError(f"image_size must be an integer, got {image_size!r}")
     if image_size < 1 or image_size % multiple:
-        raise ValueError(f"image_size must be a positive multiple of {multiple}, got {image_size}")
+        kind = "positive" if multiple == 1 else f"a positive multiple of {multiple}"
+        raise ValueError(f"image_size must be {kind}, got {image_size}")
 
 
 def doublings(image_size: int) -> int:

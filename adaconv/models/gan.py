@@ -59,7 +59,7 @@ class MLPGenerator(nn.Module):
 
     def __init__(self, image_size: int = 32, width: float = 1.0) -> None:
         super().__init__()
-        check_image_size(image_size, 1)
+        check_image_size(image_size)
         check_width(width)
         hidden = scaled(RECTIFIERS, width)
         self.layers = nn.Sequential(
@@ -93,7 +93,7 @@ class MLPDiscriminator(nn.Module):
 
     def __init__(self, image_size: int = 32, width: float = 1.0) -> None:
         super().__init__()
-        check_image_size(image_size, 1)
+        check_image_size(image_size)
         check_width(width)
         self.image_size = image_size
         units = scaled(MAXOUT_UNITS, width)

@@ -19,6 +19,9 @@ def losses(system, backend):
     # what rounding leaves, and Adam makes whole steps of that, unless it is far below its epsilon.
     dtype = torch.float64 if "hinge" in system else torch.float32
     gan = small(system).to(dtype)
+    with torch.no_grad():  # as they start, so narrow networks make images that hardly differ
+        for parameter in gan.parameters():
+            parameter.mul_(5)
     shape = gan.generator.eval()(gan.latent(1)).shape[1:]
     gan.train()
     updates = Updates(Fabric(accelerator="cpu", devices=1), gan)
@@ -35,7 +38,8 @@ def test_training_is_that_of_the_reference(system, cpu_backend):
     ours, theirs = losses(system, cpu_backend), losses(system, "reference")
     assert len(ours) >= 2 * STEPS
     assert len(ours.unique()) > STEPS  # it moves
-    torch.testing.assert_close(ours, theirs, rtol=2e-5, atol=2e-6)
+    # some eight units in the last place; a kernel that is wrong by 1 % moves the losses by more
+    torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=2e-7)
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
@@ -188,7 +192,7 @@ def test_maxout_takes_the_largest_piece():
         ("wgan", {"image_size": 4}, ValueError, "must be 8, 16, 32, 64 or so on, got 4"),
         ("wgan-gp", {"image_size": 8.0}, TypeError, r"must be an integer, got 8\.0"),
         ("sngan", {"image_size": 30}, ValueError, "positive multiple of 8, got 30"),
-        ("gan", {"image_size": 0}, ValueError, "positive multiple of 1, got 0"),
+        ("gan", {"image_size": 0}, ValueError, "image_size must be positive, got 0"),
         ("gan", {"width": 0}, ValueError, "width must be a positive number, got 0"),
         ("gan", {"optimizer": "sdg"}, ValueError, "did you mean 'sgd'"),
         ("gan", {"loss": "minmax"}, ValueError, "did you mean 'minimax'"),
