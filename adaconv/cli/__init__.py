@@ -18,6 +18,7 @@ from adaconv.cli.bench_roofline import bench_roofline
 from adaconv.cli.bench_static import bench_static
 from adaconv.cli.bench_train import bench_train
 from adaconv.cli.info import info
+from adaconv.cli.models import models
 from adaconv.cli.sample import sample
 from adaconv.cli.train import train
 from adaconv.train import CheckpointError, TrainingInterruptedError
@@ -25,6 +26,7 @@ from adaconv.train import CheckpointError, TrainingInterruptedError
 DESCRIPTION = """Adaptive convolutions, and GANs built on them.
 
     adaconv info                       what runs on this machine
+    adaconv models                     list the GANs
     adaconv train adagan-3x3           train a GAN
     adaconv sample CHECKPOINT          draw images with it
     adaconv bench                      measure the kernels
@@ -44,6 +46,7 @@ Call = Callable[[], int | None]
 #: A command may be of two words.
 COMMANDS: dict[str, Callable[..., int | None]] = {
     "info": info,
+    "models": models,
     "train": train,
     "sample": sample,
     "bench": bench,

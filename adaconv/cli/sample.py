@@ -8,7 +8,7 @@ import tyro
 
 import adaconv
 from adaconv.cli._usage import UsageError, check_backends, set_threads, usage
-from adaconv.train import Checkpoint, save_grid
+from adaconv.train import Checkpoint, save_samples
 from adaconv.train import sample as generate
 
 
@@ -45,5 +45,5 @@ def sample(
         gan = Checkpoint.load(checkpoint).create()
     latent = gan.latent(count, generator=torch.Generator().manual_seed(seed))
     with contextlib.nullcontext() if backend is None else adaconv.backend(backend):
-        save_grid(generate(gan, latent), out)
+        save_samples(generate(gan, latent), out)
     print(f"{count} images of {gan.name} in {out}")

@@ -1,7 +1,9 @@
 """``adaconv train``."""
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import tyro
@@ -18,6 +20,7 @@ def train(
     data: str = "twemoji",
     image_size: int = 32,
     width: float = 1.0,
+    options: tuple[str, ...] = (),
     out: Path | None = None,
     resume: bool = False,
     threads: int | None = None,
@@ -31,12 +34,16 @@ def train(
         adaconv train adagan-3x3
         adaconv train adagan-3x3 --width 0.5 --batch-size 16 --steps 2000 --out runs/small
         adaconv train baseline --data folder:~/photos --image-size 64
+        adaconv train sngan --options loss=hinge setting=A
+        adaconv train wgan-gp --data toy2d:ring
 
     Args:
-        model: adagan-3x3, adagan-5x5, adagan-2-3x3 (two of four layers adaptive), baseline, ...
-        data: twemoji, fashion-mnist, cifar10, stl10 or folder:PATH.
-        image_size: Height and width of the images in pixels, a multiple of 8.
+        model: adagan-3x3, adagan-2-3x3 (two of four layers adaptive), dcgan, ...: see
+            adaconv models.
+        data: twemoji, fashion-mnist, cifar10, stl10, folder:PATH, or toy2d:ring, grid and swiss.
+        image_size: Height and width of the images in pixels.
         width: Factor on the number of channels; 0.25 trains fast on a laptop.
+        options: The model's own options as NAME=VALUE: see adaconv models.
         out: New or empty folder for checkpoint.pt, metrics.jsonl and samples.png; by default
             runs/MODEL-DATA.
         resume: Go on from the checkpoint in the output folder.
@@ -49,8 +56,31 @@ def train(
     with usage():
         check_output(out, resume=resume)
         torch.manual_seed(config.seed)
-        gan = models.create(model, image_size=image_size, width=width)
+        own = _own_options(model, options)
+        if sources.is_points(data) and "points" in models.options(model):
+            own = {"points": True, **own}
+        try:
+            gan = models.create(model, image_size=image_size, width=width, **own)
+        except TypeError as error:  # an option that the model does not have
+            raise ValueError(error) from error
         dataset = sources.load(data, image_size=image_size)
         print(dataset.describe(), flush=True)
         trainer = Trainer(gan, dataset, out, config)
     print(trainer.run(resume=resume))
+
+
+def _own_options(model: str, given: Sequence[str]) -> dict[str, Any]:
+    """``["wide=true", "loss=hinge"]`` as ``{"wide": True, "loss": "hinge"}``."""
+    found = {}
+    for text in given:
+        name, sign, value = text.partition("=")
+        if not (name and sign):
+            raise ValueError(
+                f"--options takes NAME=VALUE, got {text!r}; the names for {model} are: "
+                f"{', '.join(models.options(model))}"
+            )
+        try:
+            found[name] = json.loads(value)
+        except json.JSONDecodeError:  # a word
+            found[name] = value
+    return found

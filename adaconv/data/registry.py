@@ -24,6 +24,15 @@ def names() -> list[str]:
     return sorted(spec for source in SOURCES.values() for spec in source.specs)
 
 
+def is_points(spec: str) -> bool:
+    """Whether the items of ``spec`` are points of the plane, instead of images.
+
+    >>> is_points("toy2d:ring"), is_points("twemoji")
+    (True, False)
+    """
+    return spec.startswith("toy2d:")
+
+
 def load(
     spec: str,
     *,

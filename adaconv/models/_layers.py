@@ -1,8 +1,9 @@
 """What the models share: sizes that are checked, and the initialisation of ordinary layers."""
 
 import math
+from typing import TypeVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from adaconv.nn._init import truncated_normal_
 
@@ -24,15 +25,40 @@ def check_width(width: float) -> None:
         raise ValueError(f"width must be a positive number, got {width!r}")
 
 
-def check_image_size(image_size: int, multiple: int) -> None:
+def check_image_size(image_size: int, multiple: int = 1) -> None:
     """Raise unless ``image_size`` is a positive multiple of ``multiple``."""
     if isinstance(image_size, bool) or not isinstance(image_size, int):
         raise TypeError(f"image_size must be an integer, got {image_size!r}")
     if image_size < 1 or image_size % multiple:
-        raise ValueError(f"image_size must be a positive multiple of {multiple}, got {image_size}")
+        kind = "positive" if multiple == 1 else f"a positive multiple of {multiple}"
+        raise ValueError(f"image_size must be {kind}, got {image_size}")
 
 
-def initialize(layer: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:
+def doublings(image_size: int) -> int:
+    """Return how often 4×4 doubles to ``image_size``; raise unless it is 8, 16, 32, 64, ...
+
+    >>> doublings(32)
+    3
+    """
+    if isinstance(image_size, bool) or not isinstance(image_size, int):
+        raise TypeError(f"image_size must be an integer, got {image_size!r}")
+    count = image_size.bit_length() - 3
+    if count < 1 or image_size != 4 * 2**count:
+        raise ValueError(f"image_size must be 8, 16, 32, 64 or so on, got {image_size}")
+    return count
+
+
+def check_shape(name: str, values: Tensor, *shape: int) -> None:
+    """Raise unless ``values`` have the shape (N, ...shape)."""
+    if values.shape[1:] != shape or values.dim() == 0:
+        expected = ", ".join(map(str, shape))
+        raise ValueError(f"{name} must have shape (N, {expected}), got {tuple(values.shape)}")
+
+
+Layer = TypeVar("Layer", nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+
+
+def initialize(layer: Layer) -> Layer:
     """Give the layer a truncated normal weight and a bias of 0; return it."""
     truncated_normal_(layer.weight)
     if layer.bias is not None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from adaconv.models.gan import GAN
+from adaconv.models._gan import GAN
 from adaconv.nn._names import unknown
 
 
@@ -19,10 +19,10 @@ class Family:
     build: Callable[..., GAN]
 
     @property
-    def options(self) -> list[str]:
-        """Names of the options that ``build`` takes: its keyword-only parameters."""
+    def options(self) -> dict[str, Any]:
+        """Names and types of the options that ``build`` takes: its keyword-only parameters."""
         parameters = inspect.signature(self.build).parameters.values()
-        return [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+        return {p.name: p.annotation for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
 _FAMILIES: list[Family] = []
@@ -48,7 +48,7 @@ def register(pattern: str, *listed: str) -> Callable[[Callable[..., GAN]], Calla
 
 def names() -> list[str]:
     """Return the names of the models; of an unlimited family, those that were published."""
-    return [name for family in _FAMILIES for name in family.listed]
+    return sorted(name for family in _FAMILIES for name in family.listed)
 
 
 def create(name: str, image_size: int = 32, width: float = 1.0, **options: Any) -> GAN:
@@ -58,29 +58,70 @@ def create(name: str, image_size: int = 32, width: float = 1.0, **options: Any) 
         name: one of :func:`names`, or another of the family: ``adagan-KxK`` regresses from windows
             of KxK pixels, K odd, and ``adagan-n-KxK``, n from 1 to 3, in its first n blocks only.
             Upper and lower case are the same.
-        image_size: height and width of the images in pixels, a multiple of 8.
+        image_size: height and width of the images in pixels; what a model can make differs.
         width: factor on the number of channels of all hidden layers.
-        **options: the model's own options, such as ``loss``, ``wide`` and ``regressor``; see
-            :func:`adaconv.models.adagan.adagan`.
+        **options: the model's own options, such as ``loss``, ``setting`` and ``regressor``: the
+            keyword arguments of the function that builds it, see :func:`options`.
 
     Returns:
         The model; ``create(**model.config)`` builds another one like it.
 
     Raises:
         ValueError: no model has that name, or an argument is out of range.
-        TypeError: the model has no such option.
+        TypeError: the model has no such option, or its value is of another type.
 
     Example:
         >>> gan = create("adagan-3x3", image_size=32, width=0.25)
         >>> gan.generator(gan.latent(2)).shape
         torch.Size([2, 3, 32, 32])
     """
+    family, match = _find(name)
+    known = family.options
+    for option, value in options.items():
+        if option not in known:
+            raise TypeError(f"model {name}: {unknown('option', option, known)}")
+        if not _fits(value, known[option]):
+            expected = getattr(known[option], "__name__", known[option])
+            raise TypeError(f"model {name}: {option} must be of type {expected}, got {value!r}")
+    return family.build(match, image_size, width, **options)
+
+
+def options(name: str) -> list[str]:
+    """Return the names of a model's own options, which :func:`create` takes by keyword.
+
+    Raises:
+        ValueError: no model has that name.
+
+    >>> options("wgan-gp")
+    ['penalty', 'points']
+    """
+    return list(_find(name)[0].options)
+
+
+def source(name: str) -> str:
+    """Return what a model was published in, from the docstring of its builder.
+
+    Raises:
+        ValueError: no model has that name.
+
+    >>> source("wgan")
+    'Arjovsky et al., "Wasserstein GAN", 2017'
+    """
+    words = " ".join((inspect.getdoc(_find(name)[0].build) or "").split())
+    found = re.search(r'Source: ([^"]*"[^"]*", \d+)', words)
+    return found[1] if found else ""
+
+
+def _find(name: str) -> tuple[Family, re.Match[str]]:
     for family in _FAMILIES:
         match = family.pattern.fullmatch(str(name).lower())
-        if match is None:
-            continue
-        for option in options:
-            if option not in family.options:
-                raise TypeError(f"model {name}: {unknown('option', option, family.options)}")
-        return family.build(match, image_size, width, **options)
+        if match is not None:
+            return family, match
     raise ValueError(unknown("model", name, names()))
+
+
+def _fits(value: object, kind: Any) -> bool:
+    """Whether a value may stand for one of type ``kind``: an integer may for a float."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = float(value) if isinstance(0.0, kind) else value
+    return isinstance(value, kind)

@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from adaconv.models._layers import check_image_size, check_width, initialize, scaled
+from adaconv.models._gan import GAN
+from adaconv.models._layers import check_image_size, check_shape, check_width, initialize, scaled
 from adaconv.models._registry import register
-from adaconv.models.gan import GAN
 from adaconv.models.sngan import SNGANDiscriminator
 from adaconv.nn import AdaConvBlock
 
@@ -85,10 +85,7 @@ class AdaGANGenerator(nn.Module):
 
     def forward(self, latent: Tensor) -> Tensor:
         """Map latents (N, 128) to images (N, 3, S, S)."""
-        if latent.dim() != 2 or latent.shape[1] != LATENT_SIZE:
-            raise ValueError(
-                f"latent must have shape (N, {LATENT_SIZE}), got {tuple(latent.shape)}"
-            )
+        check_shape("latent", latent, LATENT_SIZE)
         return self.stages(self.map(self.dense(latent)))
 
 
@@ -128,7 +125,10 @@ def baseline(
         image_size: height and width of the images in pixels, a multiple of 8.
         width: factor on the channels of generator and discriminator.
         wide: take the wide discriminator, see :class:`adaconv.models.sngan.SNGANDiscriminator`.
-        loss: name of the loss, a key of :data:`adaconv.models.gan.LOSSES`.
+        loss: name of the loss, a key of :data:`adaconv.losses.LOSSES`.
+
+    Source: Nguyen & Ray, "Generative Adversarial Networks using Adaptive Convolution", 2018, tables
+    1 and 2.
     """
     return GAN(
         AdaGANGenerator(image_size, width, adaptive=0),
@@ -167,9 +167,12 @@ def adagan(
         image_size: height and width of the images in pixels, a multiple of 8.
         width: factor on the channels of generator and discriminator.
         wide: take the wide discriminator, see :class:`adaconv.models.sngan.SNGANDiscriminator`.
-        loss: name of the loss, a key of :data:`adaconv.models.gan.LOSSES`.
+        loss: name of the loss, a key of :data:`adaconv.losses.LOSSES`.
         regressor: see :class:`adaconv.nn.AdaConvBlock`.
         negative_slope: see :class:`adaconv.nn.AdaConvBlock`.
+
+    Source: Nguyen & Ray, "Generative Adversarial Networks using Adaptive Convolution", 2018, tables
+    1 and 2.
     """
     generator = AdaGANGenerator(
         image_size,

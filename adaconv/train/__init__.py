@@ -3,7 +3,7 @@
 from adaconv.train.checkpoint import Checkpoint, CheckpointError
 from adaconv.train.comparison import Comparison, compare
 from adaconv.train.config import TrainConfig
-from adaconv.train.images import grid, save_grid
+from adaconv.train.images import grid, save_grid, save_samples, scatter
 from adaconv.train.interruption import TrainingInterruptedError
 from adaconv.train.sampling import sample
 from adaconv.train.summary import Summary
@@ -24,4 +24,6 @@ __all__ = [
     "grid",
     "sample",
     "save_grid",
+    "save_samples",
+    "scatter",
 ]

@@ -50,8 +50,8 @@ class Comparison:
 def compare(fabric: "Fabric", gan: GAN, batches: Sequence[Tensor], *names: str) -> Comparison:
     """Time training steps on two backends in turn, A B A B ..., each on its own copy of the model.
 
-    A step updates the discriminator once on each of the batches and then the generator once. The
-    first step of each copy is not counted; the model itself stays as it is.
+    A step has as many updates of the discriminator as there are batches. The first step of each
+    copy is not counted; the model itself stays as it is.
 
     Args:
         fabric: device and precision.
@@ -95,14 +95,19 @@ class Step:
 
     seconds: float
     losses: tuple[float, ...]
-    """Of the discriminator on each of its batches, then of the generator."""
+    """Of the discriminator on each of its batches, then of the others."""
 
 
 def timed_step(updates: Updates, batches: Sequence[Tensor]) -> Step:
-    """Update the discriminator once on each of the batches, then the generator once."""
+    """Take the turns of one step; each that learns from data takes the next of the batches."""
+    rest = iter(batches)
+    gan = updates.gan
+    losses: list[float] = []
     updates.synchronize()
     start = time.perf_counter()
-    losses = [updates.discriminator(batch) for batch in batches]
-    losses.append(updates.generator(len(batches[-1])))
+    for sides in gan.turns(len(batches)):
+        real = next(rest) if gan.data_sides.intersection(sides) else None
+        found = updates.turn(sides, len(batches[-1]), real)
+        losses += (found[f"{side}_loss"] for side in sides)
     updates.synchronize()
     return Step(time.perf_counter() - start, tuple(losses))

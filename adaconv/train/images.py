@@ -1,4 +1,4 @@
-"""Grids of images, as PNG files."""
+"""Grids of images and maps of points, as PNG files."""
 
 import io
 import math
@@ -43,11 +43,47 @@ def grid(images: Tensor, *, columns: int | None = None, gap: int = 2) -> Tensor:
     return F.pad(canvas, (gap, 0, gap, 0), value=255).permute(1, 2, 0).to(torch.uint8)
 
 
+def scatter(points: Tensor, *, side: int = 256, extent: float = 2.5) -> Tensor:
+    """Draw points of the plane in black on white, y upwards; what lies outside is left out.
+
+    Args:
+        points: (N, 2).
+        side: pixels along an edge.
+        extent: the picture shows [-extent, extent]².
+
+    Returns:
+        bytes, (side, side, 3).
+
+    Raises:
+        ValueError: these are not points.
+
+    Example:
+        >>> (scatter(torch.zeros(5, 2)) == 0).sum().item()  # one pixel of three channels
+        3
+    """
+    if points.dim() != 2 or points.shape[1] != 2:
+        raise ValueError(f"points must be (N, 2), got {tuple(points.shape)}")
+    places = (points.detach().float().cpu() / extent + 1).mul(side / 2).floor().long()
+    x, y = places[((places >= 0) & (places < side)).all(1)].unbind(1)
+    canvas = torch.full((side, side, 3), 255, dtype=torch.uint8)
+    canvas[side - 1 - y, x] = 0
+    return canvas
+
+
+def save_samples(samples: Tensor, path: str | os.PathLike[str]) -> None:
+    """Write a :func:`grid` of images, or a :func:`scatter` of points, as :func:`save_grid` does."""
+    _save(scatter(samples) if samples.dim() == 2 else grid(samples), path)
+
+
 def save_grid(images: Tensor, path: str | os.PathLike[str], *, columns: int | None = None) -> None:
     """Write :func:`grid` of the images to ``path`` as a PNG, which appears whole or not at all."""
+    _save(grid(images, columns=columns), path)
+
+
+def _save(pixels: Tensor, path: str | os.PathLike[str]) -> None:
     with extra("writing images"):
         from PIL import Image
     encoded = io.BytesIO()
-    Image.fromarray(grid(images, columns=columns).numpy()).save(encoded, format="PNG")
+    Image.fromarray(pixels.numpy()).save(encoded, format="PNG")
     with replacing(path) as file:
         file.write(encoded.getvalue())

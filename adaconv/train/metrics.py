@@ -10,12 +10,9 @@ from typing import Any
 
 from adaconv.train.files import replacing
 
-#: What a step spends its time on.
-PHASES = ("data", "discriminator", "generator")
-
 
 class Meter:
-    """Gathers losses and times of the steps since the last :meth:`take`.
+    """Gathers values and times of the steps since the last :meth:`take`.
 
     Args:
         synchronize: waits for the device; called before the clock is read at the end of a phase.
@@ -29,13 +26,13 @@ class Meter:
         self._reset()
 
     def _reset(self) -> None:
-        self._losses: dict[str, list[float]] = defaultdict(list)
-        self._seconds = dict.fromkeys(PHASES, 0.0)
+        self._values: dict[str, list[float]] = defaultdict(list)
+        self._seconds: dict[str, float] = defaultdict(float)
         self._images = 0
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Count the time of the ``with`` block to one of :data:`PHASES`."""
+        """Count the time of the ``with`` block to what a step spends its time on."""
         start = time.perf_counter()
         yield
         self._synchronize()
@@ -45,9 +42,10 @@ class Meter:
         """Count real images."""
         self._images += count
 
-    def loss(self, side: str, value: float) -> None:
-        """Note one value of a loss."""
-        self._losses[side].append(value)
+    def note(self, values: dict[str, float]) -> None:
+        """Note losses and the like, by name."""
+        for name, value in values.items():
+            self._values[name].append(value)
 
     @property
     def images_per_second(self) -> float:
@@ -55,9 +53,9 @@ class Meter:
         return self.images / self.seconds if self.seconds else 0.0
 
     def take(self) -> dict[str, float]:
-        """Mean losses, images/s, and the share of each phase in the time, since the last call."""
+        """Mean values, images/s, and the share of each phase in the time, since the last call."""
         seconds = sum(self._seconds.values())
-        row = {f"{side}_loss": sum(values) / len(values) for side, values in self._losses.items()}
+        row = {name: sum(values) / len(values) for name, values in self._values.items()}
         row["images_per_second"] = self._images / seconds
         row |= {f"{name}_share": spent / seconds for name, spent in self._seconds.items()}
         self.images += self._images

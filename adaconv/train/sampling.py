@@ -1,4 +1,4 @@
-"""Images from latents, as a trained generator is used."""
+"""Samples from latents, as a trained generator is used."""
 
 import torch
 from torch import Tensor
@@ -10,9 +10,9 @@ BATCH = 64
 
 @torch.no_grad()
 def sample(gan: GAN, latent: Tensor) -> Tensor:
-    """Return the generator's images of latents (N, ...), (N, 3, S, S), computed in bounded batches.
+    """Return the generator's samples of latents (N, ...), computed in bounded batches.
 
-    Batch normalisation uses its running statistics, so that an image depends on its own latent
+    Batch normalisation uses its running statistics, so that a sample depends on its own latent
     alone. The generator's mode is left as it was.
     """
     training = gan.generator.training

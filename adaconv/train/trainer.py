@@ -18,7 +18,7 @@ from adaconv.ops import _dispatch
 from adaconv.train.checkpoint import Checkpoint, CheckpointError
 from adaconv.train.comparison import Comparison, compare
 from adaconv.train.config import TrainConfig
-from adaconv.train.images import save_grid
+from adaconv.train.images import save_samples
 from adaconv.train.interruption import Interruption, TrainingInterruptedError
 from adaconv.train.metrics import Meter, MetricsFile
 from adaconv.train.progress import Report, report
@@ -53,10 +53,13 @@ def check_output(out: str | os.PathLike[str], *, resume: bool) -> None:
 class Trainer:
     """Trains a GAN: a step is ``n_dis`` updates of the discriminator, then one of the generator.
 
+    A model may have other turns, other sides or its own schedule, see :class:`adaconv.models.GAN`.
+
     The output folder receives ``checkpoint.pt`` (the last), ``metrics.jsonl``, ``samples.png`` (the
     last) and ``samples/`` (all, by step; always of the same latents). A line of metrics holds the
-    step, the mean losses since the line before, real images per second, the shares of loading and
-    of both updates in the time of the steps, and the seconds of training so far.
+    step, the mean losses since the line before and what the model observed besides, real images per
+    second, the shares of loading and of each update in the time of the steps, and the seconds of
+    training so far.
 
     On the CPU, a run that was stopped and resumed ends with the same weights, to the bit, as one
     that was not, at the same number of threads.
@@ -91,6 +94,10 @@ class Trainer:
         self.console = console or Console()
         self.batch_size = config.batch_size or gan.batch_size
         self.n_dis = config.n_dis or gan.n_dis
+        if gan.simultaneous and self.n_dis != 1:
+            raise ValueError(
+                f"the sides of {gan.name} move at once: n_dis must be 1, got {self.n_dis}"
+            )
         self.fabric = Fabric(accelerator=config.accelerator, devices=1, precision=config.precision)
         #: Backends of this run and of the comparison at its end.
         self.backend = self._select(config.backend)
@@ -146,15 +153,16 @@ class Trainer:
     def _advance(self, meter: Meter) -> None:
         """Do one step."""
         self.step += 1
+        count = self.gan.discriminator_steps(self.step, self.n_dis)
         try:
-            for _ in range(self.n_dis):
-                with meter.phase("data"):
-                    real = self.fabric.to_device(next(self.stream))
-                with meter.phase("discriminator"):
-                    meter.loss("discriminator", self.updates.discriminator(real))
-                meter.images_seen(len(real))
-            with meter.phase("generator"):
-                meter.loss("generator", self.updates.generator(self.batch_size))
+            for sides in self.gan.turns(count):
+                real = None
+                if self.gan.data_sides.intersection(sides):
+                    with meter.phase("data"):
+                        real = self.fabric.to_device(next(self.stream))
+                    meter.images_seen(len(real))
+                with meter.phase("_and_".join(sides)):
+                    meter.note(self.updates.turn(sides, self.batch_size, real))
         except TrainingDivergedError as error:
             raise self._diverged(str(error)) from error
 
@@ -204,9 +212,9 @@ class Trainer:
 
     def _save_samples(self) -> None:
         with self._scope(), self.fabric.autocast():
-            images = sample(self.gan, self.latent)
+            samples = sample(self.gan, self.latent)
         for path in (self.out / HISTORY / f"{self.step:06d}.png", self.out / SAMPLES):
-            save_grid(images, path)
+            save_samples(samples, path)
 
     def _save_checkpoint(self) -> None:
         networks = self.gan.state_dict()

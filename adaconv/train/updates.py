@@ -1,6 +1,7 @@
-"""The two updates that adversarial training alternates."""
+"""The updates that adversarial training takes in turns."""
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -33,20 +34,43 @@ class Updates:
         for side in self.optimizers:
             self.gan.mark_forward_method(f"{side}_loss")
 
-    def discriminator(self, real: Tensor) -> float:
-        """Update the discriminator on images (N, 3, S, S) and as many fakes; return its loss."""
-        return self._update("discriminator", real, self.gan.latent(len(real)))
+    def turn(
+        self, sides: Sequence[str], count: int, real: Tensor | None = None
+    ) -> dict[str, float]:
+        """Update the networks of ``sides``, all from gradients where all of them are before.
 
-    def generator(self, count: int) -> float:
-        """Update the generator on ``count`` images; return its loss."""
-        return self._update("generator", self.gan.latent(count))
+        Each loss reaches its own side's parameters only, and all see the same latents.
+
+        Args:
+            sides: some of the model's.
+            count: number of samples to generate.
+            real: real samples, for the sides that learn from them.
+
+        Returns:
+            The losses, ``SIDE_loss``, and what the model observed besides.
+
+        Raises:
+            TrainingDivergedError: a loss is not finite; nothing was updated.
+        """
+        latent = self.gan.latent(count)
+        found: dict[str, float] = {}
+        for side in sides:
+            given = (real, latent) if side in self.gan.data_sides else (latent,)
+            found |= self._differentiate(side, *given)
+        for side in sides:
+            self._steppers[side].step()
+            self.gan.after_update(side)
+        return found
 
     def synchronize(self) -> None:
         """Wait until the device has done all that it was given, so that a clock can be read."""
         if self.fabric.device.type != "cpu":
             torch.accelerator.synchronize(self.fabric.device)
 
-    def _update(self, side: str, *inputs: Tensor) -> float:
+    def _differentiate(self, side: str, *inputs: Tensor | None) -> dict[str, float]:
+        """Leave the gradient of a loss in its side's parameters; return what was measured."""
+        observed = self.gan.observed
+        observed.clear()
         with self.fabric.autocast():
             loss = getattr(self.gan, f"{side}_loss")(*inputs)
         value = loss.item()
@@ -54,5 +78,4 @@ class Updates:
             raise TrainingDivergedError(f"the {side}'s loss is {value}")
         self._steppers[side].zero_grad()
         self.fabric.backward(loss)
-        self._steppers[side].step()
-        return value
+        return {f"{side}_loss": value} | {k: v.item() for k, v in observed.items()}

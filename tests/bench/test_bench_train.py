@@ -116,19 +116,18 @@ def test_the_trainings_that_are_compared_differ_in_nothing_else():
 
 
 def test_a_step_is_the_trainers_own(monkeypatch):
-    sides = []
-    for side in ("discriminator", "generator"):
-        update = getattr(training.Updates, side)
+    turns = []
+    update = training.Updates.turn
 
-        def noted(self, given, update=update, side=side):
-            sides.append((side, given if side == "generator" else len(given)))
-            return update(self, given)
+    def noted(self, sides, count, real=None):
+        turns.append((*sides, count, None if real is None else len(real)))
+        return update(self, sides, count, real)
 
-        monkeypatch.setattr(training.Updates, side, noted)
+    monkeypatch.setattr(training.Updates, "turn", noted)
     gan = new_gan(**MODEL)
     gan.n_dis = 2
     Contestant(adaconv_provider(None), gan, training.data.load("noise", 8), 4).turn()
-    assert sides == [("discriminator", 4), ("discriminator", 4), ("generator", 4)]
+    assert turns == [("discriminator", 4, 4), ("discriminator", 4, 4), ("generator", 4, None)]
 
 
 def test_turns_are_interleaved_and_the_first_is_not_timed(monkeypatch):

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 import adaconv
-from adaconv import cpu
+from adaconv import cpu, models
 from adaconv.cli import main
 from adaconv.train import Checkpoint
 from adaconv.train.updates import Updates
@@ -88,11 +88,33 @@ def test_seed_decides_the_weights(pictures):
     assert not torch.equal(states[0], states[2])
 
 
+def test_points_and_options(capsys):
+    line = "train gan --data toy2d:ring --width 0.05 --steps 2 --options loss=minimax --out run"
+    assert main(line.split()) == 0
+    saved = Checkpoint.load(Path("run", "checkpoint.pt"))
+    assert (saved.model["points"], saved.model["loss"]) == (True, "minimax")
+    assert main(["sample", "run/checkpoint.pt", "--count", "300", "--out", "points.png"]) == 0
+    picture = np.asarray(Image.open("points.png"))
+    assert picture.shape == (256, 256, 3)
+    assert 100 < (picture == 0).all(2).sum() <= 300
+
+
+def test_models(capsys, monkeypatch):
+    names = ["dcgan", "sngan"]  # all would take seconds
+    monkeypatch.setattr(models, "names", lambda: names)
+    assert main(["models", "--image-size", "48"]) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert list(lines)[1:] == names
+    for word in ("2,946,113", "wide, loss, setting", "Miyato et al.", "2018"):
+        assert word in lines["sngan"]
+    assert "image_size must be 8, 16, 32, 64 or so on, got 48" in lines["dcgan"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ([], "Expected one of"),
-        (["trian"], "Available subcommands: info, train, sample, bench"),
+        (["trian"], "Available subcommands: info, models, train, sample, bench"),
         (["train"], "MODEL"),
         (["train", "adagan-3x4"], "did you mean 'adagan-3x3'"),
         (["train", "baseline", "--width", "0.05", "--data", "twemojy"], "twemoji"),
@@ -102,6 +124,15 @@ def test_seed_decides_the_weights(pictures):
             "(3, 32, 32), got data of shape (2,)",
         ),
         (["train", "baseline", "--image-size", "33"], "multiple of 8, got 33"),
+        (["train", "dcgan", "--image-size", "48"], "must be 8, 16, 32, 64 or so on, got 48"),
+        (["train", "sngan", "--options", "setting=G"], "There are: A, B, C, D, E, F"),
+        (["train", "sngan", "--options", "seting=A"], "did you mean 'setting'"),
+        (["train", "sngan", "--options", "wide=yes"], "wide must be of type bool, got 'yes'"),
+        (["train", "wgan", "--options", "clip"], "NAME=VALUE, got 'clip'; the names for wgan are"),
+        (
+            ["train", "gan", "--data", "toy2d:ring", "--n-dis=2", "--options=simultaneous=true"],
+            "n_dis must be 1, got 2",
+        ),
         (["train", "baseline", "--width", "much"], "--width"),
         (["train", "baseline", "--steps", "0"], "steps must be at least 1, got 0"),
         (["train", "baseline", "--threads", "0"], "--threads must be at least 1, got 0"),
@@ -145,24 +176,25 @@ def test_foreign_file_is_no_checkpoint(capsys):
 
 
 def test_interruption_tells_how_to_resume(pictures, capsys, monkeypatch):
-    update = Updates.generator
+    update = Updates.turn
 
-    def interrupted(self: Updates, count: int) -> float:
-        signal.raise_signal(signal.SIGINT)
-        return update(self, count)
+    def interrupted(self: Updates, sides: tuple[str, ...], *given: object) -> dict[str, float]:
+        if "generator" in sides:
+            signal.raise_signal(signal.SIGINT)
+        return update(self, sides, *given)
 
-    monkeypatch.setattr(Updates, "generator", interrupted)
+    monkeypatch.setattr(Updates, "turn", interrupted)
     assert train(pictures, "--steps", "3", "--out", "a run") == 1
     error = capsys.readouterr().err
     assert "stopped by SIGINT after step 1" in error
     command = next(line for line in error.splitlines() if line.startswith("resume with: adaconv "))
-    monkeypatch.setattr(Updates, "generator", update)
+    monkeypatch.setattr(Updates, "turn", update)
     assert command.endswith("--out 'a run' --resume")
     assert train(pictures, "--steps", "3", "--out", "a run", "--resume") == 0
 
 
 def test_failure_exits_with_1(pictures, capsys, monkeypatch):
-    monkeypatch.setattr(Updates, "generator", lambda self, count: 1 / 0)
+    monkeypatch.setattr(Updates, "turn", lambda self, *given: 1 / 0)
     with pytest.raises(ZeroDivisionError):  # a fault of the program shows its traceback
         train(pictures, "--steps", "1", "--out", "a")
     monkeypatch.setattr(cpu, "unavailable", "was not built")

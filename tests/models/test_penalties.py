@@ -8,7 +8,7 @@ from torch import nn
 
 import adaconv
 from adaconv import models
-from adaconv.losses import wasserstein_discriminator
+from adaconv.losses import gradient_penalty, wasserstein_discriminator
 from adaconv.models.adagan import AdaGANGenerator
 from adaconv.nn import AdaConvBlock, MinibatchDiscrimination, spectral_norm
 
@@ -37,10 +37,7 @@ def critic():
 def interpolate(network, draw):
     """The loss and the gradient penalty of WGAN-GP (Gulrajani et al., 2017, algorithm 1)."""
     real, fake = draw(6, 3, 8, 8), draw(6, 3, 8, 8)
-    share = draw(6, 1, 1, 1).sigmoid()
-    between = (share * real + (1 - share) * fake).requires_grad_()
-    (slope,) = torch.autograd.grad(network(between).sum(), between, create_graph=True)
-    penalty = 10 * (slope.flatten(1).norm(dim=1) - 1).square().mean()
+    penalty = 10 * gradient_penalty(network, real, fake, share=draw(6).sigmoid())
     return wasserstein_discriminator(network(real), network(fake)), penalty
 
 

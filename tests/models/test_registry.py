@@ -1,5 +1,7 @@
 """The models by name."""
 
+import re
+
 import pytest
 
 from adaconv import models
@@ -7,13 +9,18 @@ from adaconv import models
 
 def test_names():
     assert models.names() == [
-        "baseline",
         "adagan-1-3x3",
         "adagan-2-3x3",
         "adagan-3-3x3",
         "adagan-3x3",
         "adagan-5x5",
         "adagan-7x7",
+        "baseline",
+        "dcgan",
+        "gan",
+        "sngan",
+        "wgan",
+        "wgan-gp",
     ]
 
 
@@ -51,7 +58,7 @@ def test_unknown_name_gives_the_nearest(name, nearest):
     ["resnet", "adagan-4x4", "adagan-3x5", "adagan-0x0", "adagan-4-3x3", "adagan-03x03", "", None],
 )
 def test_unknown_name_lists_all(name):
-    with pytest.raises(ValueError, match="There are: baseline, adagan-1-3x3"):
+    with pytest.raises(ValueError, match="There are: adagan-1-3x3, adagan-2-3x3"):
         models.create(name)
 
 
@@ -77,3 +84,8 @@ def test_refuses_arguments(options, error, message):
 def test_baseline_has_no_options_of_blocks():
     with pytest.raises(TypeError, match="model baseline: no option is called 'negative_slope'"):
         models.create("baseline", negative_slope=0.1)
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_every_model_names_its_source(name):
+    assert re.fullmatch(r'.+, ".+", 20\d\d', models.source(name))

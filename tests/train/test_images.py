@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from adaconv.train import grid, save_grid
+from adaconv.train import grid, save_grid, save_samples, scatter
 
 
 def test_pixels_and_places():
@@ -40,3 +40,23 @@ def test_file_holds_the_grid(tmp_path):
     with Image.open(tmp_path / "a.png") as picture:
         assert picture.format == "PNG"
         assert np.array_equal(np.asarray(picture), grid(images).numpy())
+
+
+def test_points_are_drawn_where_they_lie():
+    points = torch.tensor(
+        [[0.0, 0.0], [2.4, 0.0], [0.0, 2.4], [-2.4, -2.4], [2.6, 0.0], [9.0, 9.0]]
+    )
+    canvas = scatter(points, side=50, extent=2.5)
+    assert canvas.shape == (50, 50, 3)
+    black = (canvas == 0).all(2).nonzero().tolist()  # row, column
+    assert black == [[0, 25], [24, 25], [24, 49], [49, 0]]
+    assert ((canvas == 255) | (canvas == 0)).all()
+    with pytest.raises(ValueError, match=r"points must be \(N, 2\), got \(2, 3\)"):
+        scatter(torch.zeros(2, 3))
+
+
+def test_samples_are_images_or_points(tmp_path):
+    for samples, drawn in ((torch.zeros(2, 3, 8, 8), grid), (torch.zeros(9, 2), scatter)):
+        save_samples(samples, tmp_path / "a.png")
+        with Image.open(tmp_path / "a.png") as picture:
+            assert np.array_equal(np.asarray(picture), drawn(samples).numpy())

@@ -37,7 +37,7 @@ def test_meter(clock):
             with meter.phase(phase):
                 clock.now += seconds
         clock.now += 50  # samples and the like are not counted
-        meter.loss("generator", loss)
+        meter.note({"generator_loss": loss})
         meter.images_seen(8)
     assert meter.take() == {
         "generator_loss": 1.5,

@@ -82,8 +82,8 @@ def test_each_update_changes_its_own_network_only(trainer, pictures):
         return {k.split(".")[0] for k, v in run.gan.named_parameters() if not v.equal(before[k])}
 
     real = torch.stack([pictures[i] for i in range(6)])
-    assert changed(run.updates.discriminator, real) == {"discriminator"}
-    assert changed(run.updates.generator, 6) == {"generator"}
+    assert changed(run.updates.turn, ("discriminator",), 6, real) == {"discriminator"}
+    assert changed(run.updates.turn, ("generator",), 6) == {"generator"}
 
 
 def test_metrics(trainer):

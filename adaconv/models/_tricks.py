@@ -1,0 +1,60 @@
+"""What can be added to the training of any model, each apart from the others."""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from adaconv.losses import gradient_penalty
+
+if TYPE_CHECKING:
+    from adaconv.models._gan import GAN
+
+
+class Trick(nn.Module):
+    """An addition to the losses of a GAN, or something done behind an update; here: nothing.
+
+    A trick overrides what it needs. What it keeps from step to step it registers as buffers: they
+    move with the model, and are saved and resumed with it.
+    """
+
+    def discriminator_term(self, gan: "GAN", real: Tensor, fake: Tensor) -> Tensor:
+        """Return what the discriminator's loss on these samples grows by."""
+        return fake.new_zeros(())
+
+    def generator_term(self, gan: "GAN", fake: Tensor) -> Tensor:
+        """Return what the generator's loss on these samples grows by."""
+        return fake.new_zeros(())
+
+    def after_update(self, gan: "GAN", side: str) -> None:
+        """Do what is due when the optimizer of ``side`` has made its step."""
+
+
+class WeightClipping(Trick):
+    """Each parameter of the discriminator is put back into [-bound, bound] behind its update.
+
+    Source: Arjovsky et al., "Wasserstein GAN", 2017, algorithm 1.
+    """
+
+    def __init__(self, bound: float) -> None:
+        super().__init__()
+        self.bound = bound
+
+    @torch.no_grad()
+    def after_update(self, gan: "GAN", side: str) -> None:
+        """Clip."""
+        if side == "discriminator":
+            for parameter in gan.discriminator.parameters():
+                parameter.clamp_(-self.bound, self.bound)
+
+
+class GradientPenalty(Trick):
+    """``weight`` times :func:`adaconv.losses.gradient_penalty` in the discriminator's loss."""
+
+    def __init__(self, weight: float) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def discriminator_term(self, gan: "GAN", real: Tensor, fake: Tensor) -> Tensor:
+        """Return the penalty between these samples."""
+        return self.weight * gradient_penalty(gan.discriminator, real, fake)
