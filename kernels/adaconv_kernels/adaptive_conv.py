@@ -315,9 +315,10 @@ def backward(
                 totals = (
                     [a.add_(b) for a, b in zip(totals, found, strict=True)] if totals else found
                 )
-        for gradient, total, want in zip(of_weights, totals, wanted[2:], strict=True):
-            if want:
-                gradient.copy_(total.view(gradient.shape))
+        if totals:
+            for gradient, total, want in zip(of_weights, totals, wanted[2:], strict=True):
+                if want:
+                    gradient.copy_(total.view(gradient.shape))
     return gradients
 
 

@@ -28,7 +28,7 @@ FAULTS = {
     "scatter of P": ("kernels", "weight % DEPTH * TAPS + ", "weight % DEPTH + ", 42),
     "parts of sums": ("kernels", "for part in range(parts)", "for part in range(1)", 41),
     "neighbours": ("kernels", "n, h, w, step), mask", "n, h, w, 0), mask", 42),
-    "slopes": ("backward_kernels", "gate(weights, total, SLOPE)", "total", 42),
+    "slopes": ("backward_kernels", "gate(weights > 0, total, SLOPE)", "total", 42),
     "shared pixels": ("backward_kernels", "factor += tl.load", "factor = tl.load", 42),
     "phases": ("backward_kernels", "phase // U", "phase % U", 44),
 }
