@@ -23,7 +23,10 @@ FAULTS = {
     "border": ("inside = (ih >= 0)", "inside = (ih >= -1)"),
     "last taps": ("& (j < J)[None, :]\n", "\n"),
     "last features": ("& (k < D), TERMS)", ", TERMS)"),
-    "sum of gq": ("total_q = add_up(scaled, ones, total_q", "total_q = add_up(scaled, ones, total_q / 2"),
+    "sum of gq": (
+        "total_q = add_up(scaled, ones, total_q",
+        "total_q = add_up(scaled, ones, total_q / 2",
+    ),
     "word of the tap": ("words_of(group, j, start", "words_of(group, first, start"),
     "bits of the tap": ("words >> j % (32 // SIGN_O) * SIGN_O", "words"),
     "gather": ("reads = (top >= 0)", "reads = (top >= 1)"),
