@@ -13,7 +13,7 @@ def bench_locality(
     batch: int = 4,
     steps: int = 150,
     pitch: tuple[int, ...] = (2, 4, 8),
-    neighbours: tuple[int, ...] = (4,),
+    neighbours: tuple[int, ...] = (4, 9),
     backend: str | None = None,
     threads: int | None = None,
     json: Path | None = None,

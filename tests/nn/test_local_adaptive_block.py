@@ -183,7 +183,7 @@ def test_state_dict_names_and_shapes(kind, weights):
 
 
 @both
-def test_copies_and_other_layouts_compute_the_same(kind):
+def test_copies_and_other_layouts_compute_the_same(cpu_backend, kind):
     block = randomized(kind, 4, 6, 3, padding=1)
     x = torch.randn(2, 4, 6, 5, dtype=torch.float64)
     expected = block(x)
@@ -240,7 +240,7 @@ def test_without_a_pitch_there_is_no_grid():
     assert not any(name.startswith("interpolation") for name in plain.state_dict())
 
 
-def test_memory_is_the_arguments_whatever_is_chosen():
+def test_memory_is_the_arguments_whatever_is_chosen(cpu_backend):
     """With a pitch no sign bits are kept: the largest tensors are pictures."""
     x = torch.randn(2, 4, 16, 16, dtype=torch.float64)
 
