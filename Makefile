@@ -1,7 +1,7 @@
 # make demo    see the backends, the speed-up, and a GAN that learns
 # make test    the test suite
 # make lint    style and types
-# make static  compile the GPU kernels, read the machine code: eight minutes on 2 cores, no GPU
+# make static  compile the GPU kernels, read the machine code: a quarter of an hour on 2 cores, no GPU
 # make bench-results    measure everything anew into bench/results: about three quarters of an hour on 2 cores
 # make sanitize    the tests of the native module under sanitizers: about ten minutes
 # make emulate    the CUDA kernels on the host: less than a minute

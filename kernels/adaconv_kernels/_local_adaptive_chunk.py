@@ -30,11 +30,11 @@ class Tile(NamedTuple):
 #: What compiles without spills for every GPU.
 TILES = {
     "regress_kernel": Tile(64, 128, 64, 8, 2),
-    "apply_kernel": Tile(64, 64, 64, 4, 2),
-    "input_kernel": Tile(64, 64, 64, 4, 2),
+    "apply_kernel": Tile(64, 64, 64, 8, 2),
+    "input_kernel": Tile(64, 64, 64, 8, 2),
     "weights_kernel": Tile(64, 64, 64, 4, 2),
     "features_kernel": Tile(64, 64, 64, 4, 2),
-    "matrix_kernel": Tile(64, 64, 64, 4, 2),
+    "matrix_kernel": Tile(64, 64, 64, 8, 2),
 }
 
 #: Places of a tile of the kernels without a product.
