@@ -27,7 +27,7 @@ class Tile(NamedTuple):
     stages: int
 
 
-#: What compiles without spills for every GPU.
+#: What compiles for every GPU with at most one register spilled.
 TILES = {
     "regress_kernel": Tile(64, 128, 64, 8, 2),
     "apply_kernel": Tile(64, 64, 64, 8, 2),
