@@ -176,7 +176,15 @@ def test_signal_saves_after_the_step(trainer, number, capfd):
     assert_same_state(resumed.gan.state_dict(), whole.gan.state_dict())
 
 
-def test_second_signal_acts_at_once(trainer):
+@pytest.fixture
+def interruptible():
+    """Take Ctrl-C as Python does, also where the tests were started in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_second_signal_acts_at_once(trainer, interruptible):
     run = trainer()
 
     def twice(side: str, count: int) -> None:
