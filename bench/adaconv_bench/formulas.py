@@ -34,8 +34,8 @@ KINDS: dict[tuple[str, str], tuple[bool, dict[str, str]]] = {
 
 
 @contextlib.contextmanager
-def standing_in(specification: str, formula: Formula) -> Iterator[None]:
-    """Compute an operator by a formula, wherever it is called.
+def standing_in(specification: str, formula: Formula) -> Iterator[Formula]:
+    """Compute an operator by a formula, wherever it is called; give the specification.
 
     The formula takes the place of the reference backend, so that layers and whole networks run it
     through the same public function, with the same checks, as every other provider.
@@ -50,9 +50,23 @@ def standing_in(specification: str, formula: Formula) -> Iterator[None]:
     setattr(module, function, formula)
     try:
         with adaconv.backend("reference"):
-            yield
+            yield original
     finally:
         setattr(module, function, original)
+
+
+def check_usual(
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+    upsample: int,
+) -> None:
+    """Raise a ValueError where a call is not of the one geometry that most formulas compute."""
+    geometry = tuple(kernel), tuple(stride), tuple(padding), tuple(dilation)
+    if geometry != ((3, 3), (1, 1), (1, 1), (1, 1)) or (groups, upsample) != (1, 1):
+        raise ValueError(f"the baselines compute 3x3 kernels with padding 1, got {geometry}")
 
 
 @functools.cache
@@ -100,9 +114,7 @@ class Formulas:
             found.append(self.key(*arguments))
             return original(*arguments)
 
-        stem, function = self.specification.split(".")
-        original = getattr(importlib.import_module(f"adaconv.reference.{stem}"), function)
-        with standing_in(self.specification, record):
+        with standing_in(self.specification, record) as original:
             draw(case, 1, dtype, dtype).forward()
         (key,) = found
         return key

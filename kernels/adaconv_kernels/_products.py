@@ -165,7 +165,7 @@ def value(tiles, TERMS: constexpr):
 
 @triton.jit
 def read_scale(scales, which: constexpr, SCALED: constexpr):
-    """Return one of the scales, of d, P, u·x and u."""
+    """Return one of the scales, in the order that the kernel wrote them which made them."""
     scale = 1.0
     if SCALED:
         scale = tl.load(scales + which)

@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 from triton.language import constexpr
 
-from adaconv_kernels._products import accumulate, load, transposed
+from adaconv_kernels._products import accumulate, load, read_scale, transposed
 from adaconv_kernels._promises import Promise
 from adaconv_kernels.adaptive_conv_kernels import gate, run_of
 from adaconv_kernels.local_adaptive_kernels import (
@@ -18,7 +18,6 @@ from adaconv_kernels.local_adaptive_kernels import (
     matrix_row,
     neighbour,
     patches_of,
-    scale_of,
     slots_of,
     start_of,
     store,
@@ -61,7 +60,7 @@ def share_kernel(
     g = tl.load(
         gy + pixel[:, None] * gy_row + o, mask=live[:, None] & (o < outputs)[None, :], other=0.0
     ).to(tl.float32)
-    value = factor[:, None] * g * scale_of(scales, 4, SCALED)
+    value = factor[:, None] * g * read_scale(scales, 4, SCALED)
     to = row.to(tl.int64)[:, None] * outputs + o
     store(u, u_term, to, value, exists[:, None] & (o < outputs)[None, :], TERMS)
 
@@ -104,7 +103,7 @@ def input_kernel(
         mask = (j < J)[:, None] & (c < DEPTH)[None, :]
         weights = weights_of(W, W_term, W_at[:, None] + c, mask, SLOPE, TERMS)
         total = accumulate(shares, weights, total, TERMS)
-    total *= 1.0 / (scale_of(scales, 4, SCALED) * scale_of(scales, 3, SCALED))
+    total *= 1.0 / (read_scale(scales, 4, SCALED) * read_scale(scales, 3, SCALED))
     to = (point * (IH * IW) + i)[:, None] * channels + (group * DEPTH + c)[None, :]
     tl.store(gx + to, total, mask=(i < IH * IW)[:, None] & (c < DEPTH)[None, :])
 
@@ -181,8 +180,8 @@ def weights_kernel(
         total = accumulate(transposed(shares, TERMS), patches, total, TERMS)
     at = (point.to(tl.int64) * outputs + o)[:, None] * K + j
     mask = o_live[:, None] & (j < K)[None, :]
-    total *= scale_of(scales, 5, SCALED) / (
-        scale_of(scales, 2, SCALED) * scale_of(scales, 4, SCALED)
+    total *= read_scale(scales, 5, SCALED) / (
+        read_scale(scales, 2, SCALED) * read_scale(scales, 4, SCALED)
     )
     weights = tl.load(W + at, mask=mask, other=0.0)
     store(W, W_term, at, gate(weights > 0, total, SLOPE), mask, TERMS)
@@ -208,7 +207,7 @@ def features_kernel(
         P_at = matrix_row(weight, TAPS, DEPTH).to(tl.int64)[:, None] * D + k
         matrix = load(P, P_term, P_at, w_live[:, None] & (k < D)[None, :], TERMS)
         total = accumulate(slopes, matrix, total, TERMS)
-    total *= 1.0 / (scale_of(scales, 5, SCALED) * scale_of(scales, 1, SCALED))
+    total *= 1.0 / (read_scale(scales, 5, SCALED) * read_scale(scales, 1, SCALED))
     to = (tl.program_id(2) * points + rows).to(tl.int64)[:, None] * D + k
     tl.store(gd + to, total, mask=live[:, None] & (k < D)[None, :])
 
@@ -239,8 +238,8 @@ def matrix_kernel(
         for term in tl.static_range(TERMS):
             total_q += tl.sum(slopes[term].to(tl.float32), 0)
         total = accumulate(transposed(slopes, TERMS), features, total, TERMS)
-    of_gW = scale_of(scales, 5, SCALED)
-    total *= 1.0 / (of_gW * scale_of(scales, 0, SCALED))
+    of_gW = read_scale(scales, 5, SCALED)
+    total *= 1.0 / (of_gW * read_scale(scales, 0, SCALED))
     to = tl.program_id(2).to(tl.int64) * weights + matrix_row(weight, TAPS, DEPTH)
     tl.store(gP + to[:, None] * D + k, total, mask=w_live[:, None] & (k < D)[None, :])
     tl.store(gq + to, total_q * (1.0 / of_gW), mask=w_live & (tl.program_id(1) == 0))

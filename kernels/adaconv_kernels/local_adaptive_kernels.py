@@ -30,7 +30,7 @@ import triton
 import triton.language as tl
 from triton.language import constexpr
 
-from adaconv_kernels._products import _exponent, accumulate, load, terms, transposed
+from adaconv_kernels._products import _exponent, accumulate, load, read_scale, terms, transposed
 from adaconv_kernels._promises import Promise
 from adaconv_kernels.adaptive_conv_kernels import activate, regress
 
@@ -71,15 +71,6 @@ def scale_kernel(
 @triton.jit
 def _store_scale(scale, largest, LARGEST: constexpr):
     tl.store(scale, tl.exp2(LARGEST - _exponent(largest, LARGEST)))
-
-
-@triton.jit
-def scale_of(scales, place: constexpr, SCALED: constexpr):
-    """Return the scale of d, P, x, W, u or gW, by its place."""
-    scale = 1.0
-    if SCALED:
-        scale = tl.load(scales + place)
-    return scale
 
 
 @triton.jit
@@ -185,12 +176,12 @@ def regress_kernel(
     weight = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
     rows = tl.program_id(1) * BLOCK_M + tl.arange(0, BLOCK_M)
     at = matrix_row(weight, TAPS, DEPTH)
-    scale = 1.0 / (scale_of(scales, 0, SCALED) * scale_of(scales, 1, SCALED))
+    scale = 1.0 / (read_scale(scales, 0, SCALED) * read_scale(scales, 1, SCALED))
     z = regress(
         d, d_term, rows.to(tl.int64) * D, rows < points, P, P_term, at.to(tl.int64) * D,
         weight < weights, q, at, D, scale, HAS_Q, SCALED, TERMS, BLOCK_D,
     )  # fmt: skip
-    w = activate(z, SLOPE) * scale_of(scales, 3, SCALED)
+    w = activate(z, SLOPE) * read_scale(scales, 3, SCALED)
     to = rows.to(tl.int64)[:, None] * weights + weight
     store(W, W_term, to, w, (rows < points)[:, None] & (weight < weights)[None, :], TERMS)
 
@@ -229,7 +220,7 @@ def apply_kernel(
             W, W_term, W_rows[:, None] + j, o_live[:, None] & (j < K)[None, :], SLOPE, TERMS
         )
         total = accumulate(patches, transposed(weights, TERMS), total, TERMS)
-    total *= 1.0 / (scale_of(scales, 2, SCALED) * scale_of(scales, 3, SCALED))
+    total *= 1.0 / (read_scale(scales, 2, SCALED) * read_scale(scales, 3, SCALED))
     to = point.to(tl.int64) * (RH * RW) + slot
     mask = live[:, None] & o_live[None, :]
     if GRADIENT:

@@ -57,9 +57,7 @@ class Usual:
         self, x, d, P1, q1, P2, q2, b, stride, padding, dilation, groups, negative_slope, upsample
     ) -> Tensor:
         """Return y; raise a ValueError for any other geometry."""
-        geometry = tuple(P1.shape[1:3]), tuple(stride), tuple(padding), tuple(dilation)
-        if geometry != ((3, 3), (1, 1), (1, 1), (1, 1)) or (groups, upsample) != (1, 1):
-            raise ValueError(f"the baselines compute 3x3 kernels with padding 1, got {geometry}")
+        formulas.check_usual(P1.shape[1:3], stride, padding, dilation, groups, upsample)
         y = self.formula(x, d, P1, q1, P2, q2)
         return y if b is None else y + b
 
