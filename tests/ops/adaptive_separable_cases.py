@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import torch
 from adaptive_conv_cases import random_case as random_convolution
+from conv_contract import results as results
 from torch import Tensor
 
 from adaconv import adaptive_separable_conv2d
@@ -80,11 +81,3 @@ def random_case(seed: int) -> Case:
         with_b=like.with_b,
         options=like.options,
     )
-
-
-def results(case: Case, tensors, gy_of, backend, **more) -> list[Tensor]:
-    """Return y and the gradient of every argument for the upstream gradient ``gy_of(y)``."""
-    leaves = [None if t is None else t.detach().requires_grad_() for t in tensors]
-    y = case.call(leaves, backend, **more)
-    given = [t for t in leaves if t is not None]
-    return [y.detach(), *torch.autograd.grad(y, given, gy_of(y))]

@@ -4,6 +4,7 @@ import random
 from dataclasses import dataclass, field
 
 import torch
+from conv_contract import results as results
 from torch import Tensor
 
 from adaconv import dynamic_conv2d
@@ -63,11 +64,3 @@ def random_case(seed: int) -> Case:
             "dilation": (rng.randint(1, 2), rng.randint(1, 3)),
         },
     )
-
-
-def results(case: Case, tensors, gy_of, backend) -> list[Tensor]:
-    """Return y and the gradient of every argument for the upstream gradient ``gy_of(y)``."""
-    leaves = [None if t is None else t.detach().requires_grad_() for t in tensors]
-    y = case.call(leaves, backend)
-    given = [t for t in leaves if t is not None]
-    return [y.detach(), *torch.autograd.grad(y, given, gy_of(y))]

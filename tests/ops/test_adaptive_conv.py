@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from adaptive_conv_cases import Case, random_case, results
+from conv_contract import gradient_of, normal
 
 import adaconv
 import adaconv.cpu as cpu
@@ -12,15 +13,6 @@ from adaconv.ops import adaptive_conv_double
 from adaconv.reference.adaptive_conv import enlarge
 
 ADAGAN = Case(2, 32, 16, (16, 16), (3, 3), 32, options={"padding": 1})
-
-
-def normal(seed, scale=1.0):
-    generator = torch.Generator().manual_seed(seed)
-    return lambda *shape: torch.randn(shape, generator=generator, dtype=torch.float64) * scale
-
-
-def gradient_of(y):
-    return torch.sin(torch.arange(y.numel(), dtype=torch.float64)).view(y.shape).to(y.dtype)
 
 
 def test_equals_the_definition(backend):

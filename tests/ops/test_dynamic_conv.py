@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from conv_contract import gradient_of, normal
 from dynamic_conv_cases import Case, results
 
 from adaconv import dynamic_conv2d
@@ -14,15 +15,6 @@ OPTIONS = ("stride", "padding", "dilation")
 KINDS = pytest.mark.parametrize(
     "case", [PLAIN, DEPTHWISE, SHARED], ids=["plain", "depthwise", "shared"]
 )
-
-
-def normal(seed):
-    generator = torch.Generator().manual_seed(seed)
-    return lambda *shape: torch.randn(shape, generator=generator, dtype=torch.float64)
-
-
-def gradient_of(y):
-    return torch.sin(torch.arange(y.numel(), dtype=torch.float64)).view(y.shape).to(y.dtype)
 
 
 @pytest.mark.parametrize(("groups", "filters"), [(1, 3), (3, 3), (3, 6), (6, 1), (6, 2)])

@@ -11,7 +11,7 @@ import dynamic_conv_cases
 import local_adaptive_cases
 import pytest
 import torch
-from conv_contract import check_compiles
+from conv_contract import check_compiles, gradient_of, normal, results
 
 import adaconv
 
@@ -83,29 +83,15 @@ def of_each(convolutions):
     return pytest.mark.parametrize("conv", convolutions.values(), ids=convolutions)
 
 
-def normal(seed, scale=1.0):
-    generator = torch.Generator().manual_seed(seed)
-    return lambda *shape: torch.randn(shape, generator=generator, dtype=torch.float64) * scale
-
-
-def gradient_of(y):
-    return torch.sin(torch.arange(y.numel(), dtype=torch.float64)).view(y.shape).to(y.dtype)
-
-
-def results(case, tensors, backend, gradient=gradient_of):
-    """Return y and the gradient of every argument."""
-    leaves = [t.detach().requires_grad_() for t in tensors]
-    y = case.call(leaves, backend)
-    return [y.detach(), *torch.autograd.grad(y, leaves, gradient(y))]
-
-
 @of_each({**KINDS, **SLOPES})
 def test_errors_are_those_of_pytorch(cpu_backend, conv):
     """Against fp64, the kernel may err twice as much as PyTorch's own arithmetic in fp32."""
     tensors = conv.case.tensors(normal(1, conv.scale))
-    exact = results(conv.case, tensors, "reference")
+    exact = results(conv.case, tensors, gradient_of, "reference")
     single = [t.float() for t in tensors]
-    ours, theirs = (results(conv.case, single, backend) for backend in (cpu_backend, "reference"))
+    ours, theirs = (
+        results(conv.case, single, gradient_of, backend) for backend in (cpu_backend, "reference")
+    )
     for name, got, torchs, want in zip(
         ["y", *conv.names.split()], ours, theirs, exact, strict=True
     ):
@@ -119,8 +105,8 @@ def test_half_precision_is_rounded_once(cpu_backend, conv, dtype):
     """Sums are kept in fp32, so that the error is that of rounding the result."""
     tensors = [t.to(dtype) for t in conv.case.tensors(normal(2, conv.scale))]
     double = [t.double() for t in tensors]
-    got = results(conv.case, tensors, cpu_backend)
-    exact = results(conv.case, double, "reference", lambda y: gradient_of(y).to(dtype).double())
+    got = results(conv.case, tensors, gradient_of, cpu_backend)
+    exact = results(conv.case, double, lambda y: gradient_of(y).to(dtype).double(), "reference")
     names = ["y", *conv.names.split()]
     for name, ours, want in zip(names, got, exact, strict=True):
         assert ours.dtype == dtype

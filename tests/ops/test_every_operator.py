@@ -10,6 +10,7 @@ import local_adaptive_cases
 import pytest
 import torch
 import torch.nn.functional as F
+from conv_contract import gradient_of, normal, results
 
 import adaconv
 from adaconv import minibatch_discrimination, spectral_normalize
@@ -99,22 +100,6 @@ def of_each(cases):
     return pytest.mark.parametrize("case", cases.values(), ids=cases)
 
 
-def normal(seed):
-    generator = torch.Generator().manual_seed(seed)
-    return lambda *shape: torch.randn(shape, generator=generator, dtype=torch.float64)
-
-
-def gradient_of(y):
-    return torch.sin(torch.arange(y.numel(), dtype=torch.float64)).view(y.shape).to(y.dtype)
-
-
-def results(case, tensors, backend, gradient=gradient_of):
-    """Return the result and the gradient of every tensor."""
-    leaves = [t.detach().requires_grad_() for t in tensors]
-    y = case.call(leaves, backend)
-    return [y.detach(), *torch.autograd.grad(y, leaves, gradient(y))]
-
-
 def stored_strangely(tensor):
     """The same values with holes between them and the dimensions in another order."""
     holes = tensor.permute(*reversed(range(tensor.dim()))).repeat_interleave(2, 0).contiguous()
@@ -126,8 +111,8 @@ def test_any_strides(backend, case):
     tensors = case.tensors(normal(0))
     strange = [stored_strangely(t) for t in tensors]
     assert not any(t.is_contiguous() for t in strange)
-    expected = results(case, tensors, backend)
-    found = results(case, strange, backend, lambda y: stored_strangely(gradient_of(y)))
+    expected = results(case, tensors, gradient_of, backend)
+    found = results(case, strange, lambda y: stored_strangely(gradient_of(y)), backend)
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
@@ -135,13 +120,15 @@ def test_any_strides(backend, case):
 def test_expanded_inputs(backend, case):
     expanded = [t[..., :1].expand_as(t) for t in case.tensors(normal(1))]
     dense = [t.contiguous() for t in expanded]
-    expected = results(case, dense, backend)
-    torch.testing.assert_close(results(case, expanded, backend), expected, rtol=1e-12, atol=1e-12)
+    expected = results(case, dense, gradient_of, backend)
+    torch.testing.assert_close(
+        results(case, expanded, gradient_of, backend), expected, rtol=1e-12, atol=1e-12
+    )
 
 
 @of_each(EMPTY)
 def test_empty_batch(backend, case):
-    y, *gradients = results(case, case.tensors(normal(2)), backend, torch.ones_like)
+    y, *gradients = results(case, case.tensors(normal(2)), torch.ones_like, backend)
     assert len(y) == 0
     assert all(torch.equal(g, torch.zeros_like(g)) for g in gradients)
 
@@ -150,12 +137,12 @@ def test_empty_batch(backend, case):
 def test_same_bits_every_time(cpu_backend, case):
     """At a number of threads; between two numbers the order of summation may differ."""
     tensors = [t.float() for t in case.tensors(normal(3))]
-    first = results(case, tensors, cpu_backend)
+    first = results(case, tensors, gradient_of, cpu_backend)
     threads = torch.get_num_threads()
     try:
         for count in (1, 2, 3):
             torch.set_num_threads(count)
-            once, again = (results(case, tensors, cpu_backend) for _ in range(2))
+            once, again = (results(case, tensors, gradient_of, cpu_backend) for _ in range(2))
             assert all(map(torch.equal, once, again))
             torch.testing.assert_close(once, first, rtol=1e-4, atol=1e-4)
     finally:
@@ -165,9 +152,9 @@ def test_same_bits_every_time(cpu_backend, case):
 @of_each(LARGE)
 def test_uninitialised_memory_is_not_read(cpu_backend, case, request):
     tensors = case.tensors(normal(4))
-    expected = results(case, tensors, cpu_backend)
+    expected = results(case, tensors, gradient_of, cpu_backend)
     request.getfixturevalue("poisoned")
-    assert all(map(torch.equal, results(case, tensors, cpu_backend), expected))
+    assert all(map(torch.equal, results(case, tensors, gradient_of, cpu_backend), expected))
 
 
 def cubes(y):
@@ -191,7 +178,7 @@ def test_third_order(cpu_backend, case):
 @of_each(SMALL)
 def test_one_gradient_alone(backend, case):
     tensors = case.tensors(normal(11))
-    _, *expected = results(case, tensors, backend)
+    _, *expected = results(case, tensors, gradient_of, backend)
     for place, want in enumerate(expected):
         given = [t.detach() for t in tensors]
         given[place].requires_grad_()

@@ -3,20 +3,12 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from conv_contract import gradient_of, normal
 from local_adaptive_cases import Case, results
 
 from adaconv import adaptive_conv2d
 
 LAYER = Case(2, 32, 16, (16, 16), (3, 3), 32, options={"padding": 1})
-
-
-def normal(seed, scale=1.0):
-    generator = torch.Generator().manual_seed(seed)
-    return lambda *shape: torch.randn(shape, generator=generator, dtype=torch.float64) * scale
-
-
-def gradient_of(y):
-    return torch.sin(torch.arange(y.numel(), dtype=torch.float64)).view(y.shape).to(y.dtype)
 
 
 def nearest_points(pixel, size, pitch, side):
