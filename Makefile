@@ -22,12 +22,14 @@ SOURCES := $(shell find adaconv bench/adaconv_bench csrc kernels -name '*.py' -o
 FORMATTED := $(shell find csrc tests -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
 INSTALLED := $(VENV)/.installed-$(ADACONV_BUILD)
 DEMO := demo
+# What is installed: these sources, or a wheel made of them.
+PACKAGE ?= .
 
 .PHONY: demo test lint static sanitize emulate emulate-sanitize cuda-check format bench-results clean
 
 $(INSTALLED): pyproject.toml setup.py CMakeLists.txt constraints.txt $(SOURCES)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt '$(PACKAGE)[dev]'
 	rm -rf build *.egg-info $(VENV)/.installed-*
 	touch $@
 

@@ -167,16 +167,22 @@ def curves(panel: Axes, lines: Sequence[Record], column: str) -> None:
 
 
 def _label_ends(panel: Axes, ends: Sequence[tuple[int, float, str, str]]) -> None:
-    """Write the names beside the ends, each as near to its height as there is room."""
+    """Write the names beside the ends, each as near to its height as there is room.
+
+    A curve that ends before the others has its name above its end, out of their way.
+    """
     low, high = (math.log(limit) for limit in panel.get_ylim())
-    room = 0.05
-    below: dict[int, float] = {}
+    room, lowest = 0.05, 0.0
+    last = max(channels for channels, *_ in ends)
     for channels, value, name, colour in sorted(ends):
-        height = max((math.log(value) - low) / (high - low), below.get(channels, 0.0) + room)
-        below[channels] = height
+        height = (math.log(value) - low) / (high - low)
+        offset, across, along = (0, 6), "right", "bottom"
+        if channels == last:
+            offset, across, along = (7, 0), "left", "center"
+            lowest = height = max(height, lowest + room)
         panel.annotate(
-            name, (channels, height), xycoords=("data", "axes fraction"),
-            xytext=(7, 0), textcoords="offset points", color=colour, fontsize=8, va="center",
+            name, (channels, height), xycoords=("data", "axes fraction"), xytext=offset,
+            textcoords="offset points", ha=across, va=along, color=colour, fontsize=8,
         )  # fmt: skip
 
 
