@@ -1,5 +1,6 @@
 """``adaconv train``."""
 
+import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -55,17 +56,24 @@ def train(
     out = out or Path("runs", f"{model}-{Path(data.replace(':', '-')).name}".lower())
     with usage():
         check_output(out, resume=resume)
-        torch.manual_seed(config.seed)
         own = _own_options(model, options)
-        if sources.is_points(data) and "points" in models.options(model):
+        known = models.options(model)
+        if sources.is_points(data) and "points" in known:
             own = {"points": True, **own}
+        make = functools.partial(models.create, model, image_size, width)
         try:
-            gan = models.create(model, image_size=image_size, width=width, **own)
+            with torch.device("meta"):  # what it refuses, it refuses before the data are read
+                make(**own)
         except TypeError as error:  # an option that the model does not have
             raise ValueError(error) from error
         dataset = sources.load(data, image_size=image_size)
+        if "classes" in known and dataset.classes:
+            own = {"classes": len(dataset.classes), **own}
+        torch.manual_seed(config.seed)
+        gan = make(**own)
+        test = sources.load(data, image_size=image_size, split="test") if gan.tested else None
         print(dataset.describe(), flush=True)
-        trainer = Trainer(gan, dataset, out, config)
+        trainer = Trainer(gan, dataset, out, config, test=test)
     print(trainer.run(resume=resume))
 
 

@@ -123,13 +123,14 @@ class DCGANDiscriminator(nn.Module):
             )
             layers += [nn.BatchNorm2d(after)] if normalised else []
             layers.append(nn.LeakyReLU(0.2))
-        self.layers = nn.Sequential(*layers, nn.Conv2d(channels[-1], 1, 4, bias=bias))
+        self.layers = nn.Sequential(*layers)
+        self.head = nn.Conv2d(channels[-1], 1, 4, bias=bias)
         self.apply(_initialize)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (N, 3, S, S) to logits (N,)."""
         check_shape("images", images, 3, self.image_size, self.image_size)
-        return self.layers(images).flatten()
+        return self.head(self.layers(images)).flatten()
 
 
 def _channels(image_size: int, width: float, base: int) -> list[int]:

@@ -15,6 +15,8 @@ def test_names():
         "adagan-3x3",
         "adagan-5x5",
         "adagan-7x7",
+        "adagan-local-3x3",
+        "adagan-sep-3x3",
         "baseline",
         "dcgan",
         "gan",
@@ -37,6 +39,8 @@ def test_every_listed_name_is_a_model(name):
         ("AdaGAN-3x3", "adagan-3x3"),
         ("adagan-full-3x3", "adagan-3x3"),
         ("adagan-2-11x11", "adagan-2-11x11"),
+        ("AdaGAN-sep-2-5x5", "adagan-sep-2-5x5"),
+        ("adagan-local-full-7x7", "adagan-local-7x7"),
         ("Baseline", "baseline"),
     ],
 )

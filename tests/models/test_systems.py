@@ -174,7 +174,7 @@ def test_rules_of_dcgan():
         for side in ("generator", "discriminator")
     }
     # Unflatten, ConvTranspose2d, BatchNorm2d, ReLU, Tanh; Conv2d, LeakyReLU
-    assert kinds == {"generator": "UCBRCBRCBRCT", "discriminator": "CLCBLCBLC"}
+    assert kinds == {"generator": "UCBRCBRCBRCT", "discriminator": "CLCBLCBL"}
 
 
 def test_maxout_takes_the_largest_piece():
