@@ -64,3 +64,16 @@ def initialize(layer: Layer) -> Layer:
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
     return layer
+
+
+def initialize_normal(layer: nn.Module) -> None:
+    """Draw weights from N(0, 0.02²), gains of batch normalisation from N(1, 0.02²); biases are 0.
+
+    Source: Radford et al., "Unsupervised Representation Learning with Deep Convolutional Generative
+    Adversarial Networks", 2016, section 4, and the authors' code.
+    """
+    norms = nn.BatchNorm1d | nn.BatchNorm2d
+    if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear | norms):
+        nn.init.normal_(layer.weight, float(isinstance(layer, norms)), 0.02)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)

@@ -1,6 +1,6 @@
 """What goes into a discriminator, and what comes out."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from torch import Tensor
 
@@ -23,3 +23,8 @@ class Judged(NamedTuple):
     """What its last layer, the ``head``, is given; without one, what it is given itself."""
     logits: Tensor
     """(N,)."""
+
+    @property
+    def labels(self) -> Tensor:
+        """The classes, int64 (N,), that the codes, (N, K), are the one-hot form of."""
+        return cast(Tensor, self.codes).argmax(1)

@@ -9,6 +9,7 @@ from adaconv import models
 
 def test_names():
     assert models.names() == [
+        "acgan",
         "adagan-1-3x3",
         "adagan-2-3x3",
         "adagan-3-3x3",
@@ -18,8 +19,10 @@ def test_names():
         "adagan-local-3x3",
         "adagan-sep-3x3",
         "baseline",
+        "cgan",
         "dcgan",
         "gan",
+        "infogan",
         "sngan",
         "wgan",
         "wgan-gp",
@@ -62,7 +65,7 @@ def test_unknown_name_gives_the_nearest(name, nearest):
     ["resnet", "adagan-4x4", "adagan-3x5", "adagan-0x0", "adagan-4-3x3", "adagan-03x03", "", None],
 )
 def test_unknown_name_lists_all(name):
-    with pytest.raises(ValueError, match="There are: adagan-1-3x3, adagan-2-3x3"):
+    with pytest.raises(ValueError, match="There are: acgan, adagan-1-3x3, adagan-2-3x3"):
         models.create(name)
 
 
