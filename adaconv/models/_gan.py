@@ -1,7 +1,7 @@
 """A generative adversarial network: two networks, their losses and their optimizers."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, MutableSequence, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -90,7 +90,7 @@ class GAN(nn.Module):
         self.loss = LOSSES[loss]
         self.generator = generator
         self.discriminator = discriminator
-        self.tricks = cast(Sequence[Trick], nn.ModuleList(tricks))
+        self.tricks = cast(MutableSequence[Trick], nn.ModuleList(tricks))
         self.observed: dict[str, Tensor] = {}
 
     def latent(

@@ -24,6 +24,13 @@ class Trick(nn.Module):
 
     replaces_objective: bool = False
 
+    def attach(self, gan: "GAN") -> None:
+        """Change what has to change in a new model.
+
+        Raises:
+            ValueError: the model cannot take the trick; the message says why.
+        """
+
     def discriminator_term(self, gan: "GAN", real: "Judged", fake: "Judged") -> Tensor:
         """Return what the discriminator's loss on these samples grows by."""
         return fake.logits.new_zeros(())

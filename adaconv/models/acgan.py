@@ -119,13 +119,17 @@ class AuxiliaryClassifier(Trick):
 
 
 def _cross_entropy(gan: GAN, judged: "Judged") -> Tensor:
-    return classification(gan.discriminator.classifier(judged.features), judged.labels)
+    return classification(_class_logits(gan, judged.features), judged.labels)
 
 
 def _accuracy(gan: GAN, judged: "Judged") -> Tensor:
     """The share of samples whose class is found."""
-    found = gan.discriminator.classifier(judged.features.detach()).argmax(1)
+    found = _class_logits(gan, judged.features.detach()).argmax(1)
     return (found == judged.labels).float().mean()
+
+
+def _class_logits(gan: GAN, features: Tensor) -> Tensor:
+    return gan.discriminator.get_submodule("classifier")(features)
 
 
 class ACGAN(CodedGAN):
@@ -171,5 +175,11 @@ def acgan(
         "loss": loss,
         "classes": classes,
     }
-    networks = (kind(image_size, width, classes) for kind in (ACGANGenerator, ACGANDiscriminator))
-    return ACGAN(*networks, config, NOISE, codes, tricks=[AuxiliaryClassifier()])
+    return ACGAN(
+        ACGANGenerator(image_size, width, classes),
+        ACGANDiscriminator(image_size, width, classes),
+        config,
+        NOISE,
+        codes,
+        tricks=[AuxiliaryClassifier()],
+    )

@@ -159,5 +159,5 @@ def cgan(
         "loss": loss,
         "classes": classes,
     }
-    networks = (kind(image_size, width, classes) for kind in (CGANGenerator, CGANDiscriminator))
-    return CGAN(*networks, config, NOISE, codes)
+    generator = CGANGenerator(image_size, width, classes)
+    return CGAN(generator, CGANDiscriminator(image_size, width, classes), config, NOISE, codes)

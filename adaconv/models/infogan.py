@@ -1,7 +1,7 @@
 """InfoGAN: codes that can be read off the samples, without any labels."""
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -96,7 +96,7 @@ class InfoGANDiscriminator(nn.Module):
         check_width(width)
         units, own = (scaled(u, width) for u in (DENSE_UNITS, RECOGNISER_UNITS))
         half, quarter = (scaled(c, width) for c in CHANNELS)
-        self.image_size, self.codes = image_size, codes
+        self.image_size = image_size
         self.layers = nn.Sequential(
             nn.Conv2d(3, half, 4, 2, padding=1),
             nn.LeakyReLU(SLOPE),
@@ -132,9 +132,9 @@ class MutualInformation(Trick):
     Source: Chen et al., "InfoGAN", 2016, equations 5 and 6.
     """
 
-    def __init__(self, weight: float) -> None:
+    def __init__(self, weight: float, codes: Codes) -> None:
         super().__init__()
-        self.weight = weight
+        self.weight, self.codes = weight, codes
 
     def discriminator_term(self, gan: GAN, real: "Judged", fake: "Judged") -> Tensor:
         """Return the term of the samples, which reaches Q and the trunk that it shares."""
@@ -145,9 +145,9 @@ class MutualInformation(Trick):
         return self._term(gan, fake)
 
     def _term(self, gan: GAN, fake: "Judged") -> Tensor:
-        codes: Codes = gan.discriminator.codes
-        found, means = codes.split(gan.discriminator.recogniser(fake.features))
-        drawn, continuous = codes.split(fake.codes)
+        recogniser = gan.discriminator.get_submodule("recogniser")
+        found, means = self.codes.split(recogniser(fake.features))
+        drawn, continuous = self.codes.split(cast(Tensor, fake.codes))
         parts = [
             categorical_information(logits, code.argmax(1))
             for logits, code in zip(found, drawn, strict=True)
@@ -226,5 +226,5 @@ def infogan(
     }
     generator = InfoGANGenerator(noise + codes.size, image_size, width)
     discriminator = InfoGANDiscriminator(codes, image_size, width)
-    tricks = [MutualInformation(weight)]
+    tricks = [MutualInformation(weight, codes)]
     return InfoGAN(generator, discriminator, config, noise, codes, tricks=tricks)
