@@ -22,8 +22,9 @@ class Labelled:
         return len(self.values)
 
     def to(self, *args: Any, **options: Any) -> "Labelled":
-        """Move both, as :meth:`torch.Tensor.to` does."""
-        return Labelled(*(part.to(*args, **options) for part in (self.values, self.labels)))
+        """Move both, and convert the values, as :meth:`torch.Tensor.to` does."""
+        values = self.values.to(*args, **options)
+        return Labelled(values, self.labels.to(values.device))
 
 
 #: What a step of training takes of the data.

@@ -34,8 +34,8 @@ def check_image_size(image_size: int, multiple: int = 1) -> None:
         raise ValueError(f"image_size must be {kind}, got {image_size}")
 
 
-def doublings(image_size: int) -> int:
-    """Return how often 4×4 doubles to ``image_size``; raise unless it is 8, 16, 32, 64, ...
+def doublings(image_size: int, least: int = 8) -> int:
+    """Return how often 4×4 doubles to ``image_size``; raise unless it is ``least``, doubled or not.
 
     >>> doublings(32)
     3
@@ -43,8 +43,9 @@ def doublings(image_size: int) -> int:
     if isinstance(image_size, bool) or not isinstance(image_size, int):
         raise TypeError(f"image_size must be an integer, got {image_size!r}")
     count = image_size.bit_length() - 3
-    if count < 1 or image_size != 4 * 2**count:
-        raise ValueError(f"image_size must be 8, 16, 32, 64 or so on, got {image_size}")
+    if image_size < least or image_size != 4 * 2**count:
+        sizes = ", ".join(str(least * 2**index) for index in range(4))
+        raise ValueError(f"image_size must be {sizes} or so on, got {image_size}")
     return count
 
 

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from systems import IMAGE_SIZES
 
 from adaconv import models
 
@@ -22,6 +23,7 @@ def test_names():
         "cgan",
         "dcgan",
         "gan",
+        "improved-gan",
         "infogan",
         "sngan",
         "wgan",
@@ -31,9 +33,10 @@ def test_names():
 
 @pytest.mark.parametrize("name", models.names())
 def test_every_listed_name_is_a_model(name):
-    gan = models.create(name, 8, width=0.05)
+    size = IMAGE_SIZES.get(name, 8)
+    gan = models.create(name, size, width=0.05)
     assert gan.name == name
-    assert gan.image_size == 8
+    assert gan.image_size == size
 
 
 @pytest.mark.parametrize(

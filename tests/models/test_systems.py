@@ -3,7 +3,7 @@
 import pytest
 import torch
 from lightning_fabric import Fabric
-from systems import SYSTEMS, drawn, small
+from systems import SYSTEMS, drawn, noise, small
 
 import adaconv
 from adaconv import models
@@ -44,7 +44,7 @@ def test_training_is_that_of_the_reference(system, cpu_backend):
 def test_sizes_and_settings(system):
     gan = small(system).eval()
     samples = gan.generator(gan.latent(3))
-    assert samples.shape == ((3, 2) if gan.config.get("points") else (3, 3, 8, 8))
+    assert samples.shape == (3, *noise(gan).item_shape)
     for shown in (gan.show_fake(gan.latent(3)), gan.show_real(drawn(gan, 3))):
         judged = gan.judge(shown)
         assert judged.logits.shape == (3,)
@@ -216,6 +216,6 @@ def test_networks_refuse_other_shapes(system):
     with pytest.raises(ValueError, match=r"latent must have shape \(N, \d+\), got \(1, 7\)"):
         gan.generator(torch.zeros(1, 7))
     shown = gan.show_fake(gan.latent(2)).samples
-    wrong = torch.zeros(1, 3, 16, 16)
-    with pytest.raises(ValueError, match=r"must have shape \(N, .*\), got \(1, 3, 16, 16\)"):
+    wrong = torch.zeros(1, 3, 24, 24)
+    with pytest.raises(ValueError, match=r"must have shape \(N, .*\), got \(1, 3, 24, 24\)"):
         gan.discriminator((wrong, *shown[1:]) if isinstance(shown, tuple) else wrong)
