@@ -76,7 +76,9 @@ def train(
             own = {"classes": len(dataset.classes), **own}
         torch.manual_seed(config.seed)
         gan = make(**own)
-        test = sources.load(data, image_size=image_size, split="test") if gan.tested else None
+        test = None
+        if gan.tested and dataset.labels is not None:
+            test = sources.load(data, image_size=image_size, split="test")
         print(dataset.describe(), flush=True)
         trainer = Trainer(gan, dataset, out, config, test=test)
     print(trainer.run(resume=resume))

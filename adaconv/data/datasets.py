@@ -120,7 +120,8 @@ class LabelledData(Dataset[Labelled]):
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> Labelled:
-        return self.__getitems__([range(len(self))[index]])
+        found = self.__getitems__([range(len(self))[index]])  # the range checks the bounds
+        return Labelled(found.values[0], found.labels[0])
 
     def __getitems__(self, indices: Sequence[int]) -> Labelled:
         """Return the items at ``indices`` and their labels."""

@@ -24,6 +24,9 @@ class Trick(nn.Module):
 
     replaces_objective: bool = False
 
+    def __init__(self) -> None:
+        super().__init__()
+
     def attach(self, gan: "GAN") -> None:
         """Change what has to change in a new model.
 

@@ -96,10 +96,6 @@ class LabelledSubset(Trick):
     The rest of the loss is that of real and generated samples without labels, which the published
     code halves: the sum is twice what is published.
 
-    Args:
-        count: number of examples.
-        image_size: S of their images.
-
     Attributes:
         images: bytes (count, 3, S, S).
         labels: their classes, -1 before they are chosen.

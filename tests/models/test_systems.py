@@ -3,10 +3,12 @@
 import pytest
 import torch
 from lightning_fabric import Fabric
+from rich.console import Console
 from systems import SYSTEMS, drawn, noise, small
 
 import adaconv
 from adaconv import models
+from adaconv.train import TrainConfig, Trainer
 from adaconv.train.updates import Updates
 
 STEPS = 3
@@ -38,6 +40,28 @@ def test_training_is_that_of_the_reference(system, cpu_backend):
     assert len(ours.unique()) > STEPS  # it moves
     # some eight units in the last place; a kernel that is wrong by 1 % moves the losses by more
     torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=2e-7)
+
+
+#: Systems that keep something of their own from step to step, or draw at random as they learn.
+KEEPING = ["gan", "sngan", "acgan", "infogan", "improved-gan", "ali", "dcgan with all tricks"]
+
+
+@pytest.mark.parametrize("system", KEEPING)
+def test_a_resumed_run_is_the_same(system, tmp_path):
+    def run(out, steps, resume=False):
+        torch.manual_seed(7 if resume else 0)  # what is resumed starts from other numbers
+        gan = small(system)
+        config = TrainConfig(
+            steps=steps, batch_size=4, samples=2, n_dis=1, backend="reference", accelerator="cpu"
+        )
+        Trainer(gan, dataset, tmp_path / out, config, Console(quiet=True)).run(resume=resume)
+        return gan.state_dict()
+
+    dataset = noise(small(system))
+    whole = run("whole", 3)
+    run("parts", 2)
+    for name, value in run("parts", 3, resume=True).items():
+        assert torch.equal(value, whole[name]), name
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
@@ -114,6 +138,53 @@ COUNTS = {
         ),
         2_946_113,
     ),
+    ("cgan", 32): (
+        101 * 200 + 11 * 1000 + 1201 * 1200 + 1201 * 3072,
+        3073 * 1200 + 11 * 250 + 291 * 960 + 241,
+    ),
+    ("acgan", 32): (
+        111 * 384
+        + convolutions((384, 192, 4, 384), (192, 96, 4, 192), (96, 48, 4, 96), (48, 3, 4, 3)),
+        convolutions(
+            (3, 16, 3, 16), (16, 32, 3, 64), (32, 64, 3, 128), (64, 128, 3, 256),
+            (128, 256, 3, 512), (256, 512, 3, 1024),
+        )
+        + 8193 * 11,
+    ),
+    ("infogan", 32): (
+        75 * 1024 + 2048 + 1027 * 8192 + convolutions((128, 64, 4, 192), (64, 3, 4, 3)),
+        convolutions((3, 64, 4, 64), (64, 128, 4, 384))
+        + 8195 * 1024 + 1025 + 1027 * 128 + 129 * 12,
+    ),
+    ("improved-gan", 32): (
+        convolutions((100, 512, 4, 1024), (512, 256, 5, 512), (256, 128, 5, 256), (128, 3, 5, 6)),
+        convolutions(
+            (3, 96, 3, 192), (96, 96, 3, 192), (96, 96, 3, 192), (96, 192, 3, 384),
+            *[(192, 192, 3, 384)] * 3, *[(192, 192, 1, 384)] * 2, (192, 10, 1, 20),
+        ),
+    ),
+    ("ali", 32): (
+        convolutions(
+            (64, 256, 4, 512), (256, 128, 4, 256), (128, 64, 4, 128), (64, 32, 4, 64),
+            (32, 32, 5, 64), (32, 32, 1, 64), (32, 3, 1, 3),
+        ),
+        convolutions(
+            (3, 64, 5, 64), (32, 128, 4, 128), (64, 256, 4, 256), (128, 512, 4, 512),
+            (256, 1024, 4, 1024), (64, 1024, 1, 1024), (512, 1024, 1, 1024),
+            *[(1024, 2048, 1, 2048)] * 2, (1024, 1, 1, 1),
+        ),
+    ),
+    ("ali", 64): (
+        convolutions(
+            (256, 512, 4, 1024), (512, 256, 7, 512), (256, 256, 5, 512), (256, 128, 7, 256),
+            (128, 64, 2, 128), (64, 3, 1, 3),
+        ),
+        convolutions(
+            (3, 64, 2, 64), (64, 128, 7, 256), (128, 256, 5, 512), (256, 256, 7, 512),
+            (256, 512, 4, 1024), (256, 1024, 1, 1024), (1024, 1024, 1, 1024),
+            (1536, 2048, 1, 2048), (2048, 2048, 1, 2048), (2048, 1, 1, 1),
+        ),
+    ),
 }  # fmt: skip
 
 
@@ -133,6 +204,11 @@ SETTINGS = {
     "wgan-gp": (64, 5, "normal", torch.optim.Adam, {"lr": 1e-4, "betas": (0.5, 0.9)}),
     "wgan-gp on points": (256, 5, "normal", torch.optim.Adam, {"lr": 1e-4, "betas": (0.5, 0.9)}),
     "sngan": (64, 1, "normal", torch.optim.Adam, {"lr": 2e-4, "betas": (0.5, 0.999)}),
+    "cgan": (100, 1, "uniform", torch.optim.SGD, {"lr": 0.1, "momentum": 0.5}),
+    "acgan": (100, 1, "normal", torch.optim.Adam, {"lr": 2e-4, "betas": (0.5, 0.999)}),
+    "infogan": (128, 1, "uniform", torch.optim.Adam, {"betas": (0.5, 0.999)}),
+    "improved-gan": (100, 1, "uniform", torch.optim.Adam, {"lr": 3e-4, "betas": (0.5, 0.999)}),
+    "ali": (100, 1, "normal", torch.optim.Adam, {"lr": 1e-4, "betas": (0.5, 0.999)}),
     "sngan hinge, setting A": (
         64, 5, "normal", torch.optim.Adam, {"lr": 1e-4, "betas": (0.5, 0.9)}
     ),
@@ -202,6 +278,25 @@ def test_maxout_takes_the_largest_piece():
         ("wgan", {"loss": "hinge"}, TypeError, "model wgan: no option is called 'loss'"),
         ("wgan-gp", {"penalty": -1}, ValueError, "penalty must be at least 0, got -1"),
         ("sngan", {"setting": "G"}, ValueError, "no setting is called 'G'. There are: A, B"),
+        ("cgan", {"classes": 1}, ValueError, "at least 2 classes, got 1"),
+        ("acgan", {"image_size": 24}, ValueError, "must be 8, 16, 32, 64 or so on, got 24"),
+        ("infogan", {"image_size": 30}, ValueError, "positive multiple of 4, got 30"),
+        ("infogan", {"noise": -1}, ValueError, "noise must be at least 0, got -1"),
+        ("improved-gan", {}, ValueError, "must be 16, 32, 64, 128 or so on, got 8"),
+        (
+            "improved-gan",
+            {"image_size": 16, "labels_per_class": 0},
+            ValueError,
+            "labels_per_class must be at least 1, got 0",
+        ),
+        ("ali", {}, ValueError, r"one of 32 \(cifar10\), 32 \(svhn\), 64 \(celeba\); got 8"),
+        (
+            "ali",
+            {"image_size": 64, "table": "svhn"},
+            ValueError,
+            r"64 \(celeba\); got 64 and table='svhn'",
+        ),
+        ("ali", {"table": "mnist"}, ValueError, "no table is called 'mnist'. There are: cifar10"),
         ("dcgan", {"points": True}, TypeError, "model dcgan: no option is called 'points'"),
     ],
 )
