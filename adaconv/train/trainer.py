@@ -1,6 +1,7 @@
 """The trainer: alternating updates, metrics, samples, checkpoints, resumption."""
 
 import contextlib
+import math
 import os
 import time
 from dataclasses import asdict
@@ -23,14 +24,13 @@ from adaconv.train.interruption import Interruption, TrainingInterruptedError
 from adaconv.train.metrics import Meter, MetricsFile
 from adaconv.train.progress import Report, report
 from adaconv.train.random import random_state, set_random_state
-from adaconv.train.sampling import sample
+from adaconv.train.sampling import evaluate, pictures, sample
 from adaconv.train.summary import Summary
 from adaconv.train.updates import TrainingDivergedError, Updates
 
 CHECKPOINT = "checkpoint.pt"
 METRICS = "metrics.jsonl"
 SAMPLES = "samples.png"
-HISTORY = "samples"
 
 
 def check_output(out: str | os.PathLike[str], *, resume: bool) -> None:
@@ -56,10 +56,11 @@ class Trainer:
     A model may have other turns, other sides or its own schedule, see :class:`adaconv.models.GAN`.
 
     The output folder receives ``checkpoint.pt`` (the last), ``metrics.jsonl``, ``samples.png`` (the
-    last) and ``samples/`` (all, by step; always of the same latents). A line of metrics holds the
-    step, the mean losses since the line before and what the model observed besides, real images per
-    second, the shares of loading and of each update in the time of the steps, and the seconds of
-    training so far.
+    last) and ``samples/`` (all, by step; always of the same latents), and likewise
+    ``reconstructions``, pairs of an item and what a model with an encoder makes of it. A line of
+    metrics holds the step, the mean losses since the line before and what the model observed
+    besides, real images per second, the shares of loading and of each update in the time of the
+    steps, and the seconds of training so far.
 
     On the CPU, a run that was stopped and resumed ends with the same weights, to the bit, as one
     that was not, at the same number of threads.
@@ -70,6 +71,8 @@ class Trainer:
         out: output folder; created by :meth:`run`.
         config: settings.
         console: where progress is shown; standard output by default.
+        test: data to evaluate the model on whenever samples are drawn, see
+            :meth:`adaconv.models.GAN.evaluate`; none by default.
 
     Raises:
         ValueError: the data do not fit the model, or a setting does not fit the data.
@@ -86,11 +89,12 @@ class Trainer:
         out: str | os.PathLike[str],
         config: TrainConfig | None = None,
         console: Console | None = None,
+        test: data.TensorData | None = None,
     ) -> None:
         with extra("training"):
             from lightning_fabric import Fabric
         self.config = config = config or TrainConfig()
-        self.gan, self.dataset, self.out = gan, dataset, Path(out)
+        self.gan, self.dataset, self.test, self.out = gan, dataset, test, Path(out)
         self.console = console or Console()
         self.batch_size = config.batch_size or gan.batch_size
         self.n_dis = config.n_dis or gan.n_dis
@@ -102,14 +106,23 @@ class Trainer:
         #: Backends of this run and of the comparison at its end.
         self.backend = self._select(config.backend)
         self.against = None if config.compare is None else self._select(config.compare)
+        self._check_labels()
         self.stream = data.loader(
-            dataset, self.batch_size, seed=config.seed, workers=config.workers
+            data.LabelledData(dataset) if gan.labelled else dataset,
+            self.batch_size,
+            seed=config.seed,
+            workers=config.workers,
         )
+        gan.prepare(dataset)
         self.updates = Updates(self.fabric, gan)
-        self.latent = gan.latent(
+        self.latent = gan.shown_latent(
             config.samples, generator=torch.Generator().manual_seed(config.seed)
         )
         self._check_shapes()
+        #: Items that are reconstructed in pictures, by models that can.
+        self.shown = self.fabric.to_device(
+            dataset.__getitems__(range(min(math.ceil(config.samples / 2), len(dataset))))
+        )
         self.metrics = MetricsFile(self.out / METRICS)
         #: The step under way, or the last one done.
         self.step = 0
@@ -131,7 +144,6 @@ class Trainer:
         if resume:
             self._restore(Checkpoint.load(self.out / CHECKPOINT))
         else:
-            (self.out / HISTORY).mkdir(parents=True, exist_ok=True)
             self._save_samples()
         self._start = time.monotonic()
         meter = Meter(self.updates.synchronize)
@@ -174,6 +186,9 @@ class Trainer:
             return last or self.step % every == 0
 
         row = None
+        if self.test is not None and due(self.config.sample_every):
+            with self._scope(), self.fabric.autocast():
+                meter.note(evaluate(self.gan, self.test))
         if due(self.config.log_every):
             row = meter.take()
             self.metrics.append({"step": self.step, **row, "seconds": self._seconds()})
@@ -212,9 +227,12 @@ class Trainer:
 
     def _save_samples(self) -> None:
         with self._scope(), self.fabric.autocast():
-            samples = sample(self.gan, self.latent)
-        for path in (self.out / HISTORY / f"{self.step:06d}.png", self.out / SAMPLES):
-            save_samples(samples, path)
+            found = pictures(self.gan, self.latent, self.shown)
+        for name, samples in found.items():
+            history = self.out / name
+            history.mkdir(parents=True, exist_ok=True)
+            for path in (history / f"{self.step:06d}.png", self.out / f"{name}.png"):
+                save_samples(samples, path, columns=self.gan.columns)
 
     def _save_checkpoint(self) -> None:
         networks = self.gan.state_dict()
@@ -264,6 +282,19 @@ class Trainer:
         """Where the user names a backend, nothing else runs; else each call may choose."""
         name = self.config.backend
         return contextlib.nullcontext() if name is None else adaconv.backend(name)
+
+    def _check_labels(self) -> None:
+        gan, dataset = self.gan, self.dataset
+        if gan.labelled and dataset.labels is None:
+            raise ValueError(
+                f"{gan.name} needs data with labels, {dataset.name} has none; there are labels in: "
+                f"{', '.join(data.names(labelled=True))}"
+            )
+        if gan.labelled and len(dataset.classes) != gan.config["classes"]:
+            raise ValueError(
+                f"{gan.name} is made for {gan.config['classes']} classes, {dataset.name} has "
+                f"{len(dataset.classes)}: set the option classes"
+            )
 
     def _check_shapes(self) -> None:
         with self._scope(), self.fabric.autocast():

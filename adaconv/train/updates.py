@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
+from adaconv.data import Batch
 from adaconv.models import GAN
 
 if TYPE_CHECKING:  # an optional package
@@ -34,9 +34,7 @@ class Updates:
         for side in self.optimizers:
             self.gan.mark_forward_method(f"{side}_loss")
 
-    def turn(
-        self, sides: Sequence[str], count: int, real: Tensor | None = None
-    ) -> dict[str, float]:
+    def turn(self, sides: Sequence[str], count: int, real: Batch | None = None) -> dict[str, float]:
         """Update the networks of ``sides``, all from gradients where all of them are before.
 
         Each loss reaches its own side's parameters only, and all see the same latents.
@@ -55,8 +53,8 @@ class Updates:
         latent = self.gan.latent(count)
         found: dict[str, float] = {}
         for side in sides:
-            given = (real, latent) if side in self.gan.data_sides else (latent,)
-            found |= self._differentiate(side, *given)
+            data = {"real": real} if side in self.gan.data_sides else {}
+            found |= self._differentiate(side, latent=latent, **data)
         for side in sides:
             self._steppers[side].step()
             self.gan.after_update(side)
@@ -67,12 +65,12 @@ class Updates:
         if self.fabric.device.type != "cpu":
             torch.accelerator.synchronize(self.fabric.device)
 
-    def _differentiate(self, side: str, *inputs: Tensor | None) -> dict[str, float]:
+    def _differentiate(self, side: str, **inputs: Batch | None) -> dict[str, float]:
         """Leave the gradient of a loss in its side's parameters; return what was measured."""
         observed = self.gan.observed
         observed.clear()
         with self.fabric.autocast():
-            loss = getattr(self.gan, f"{side}_loss")(*inputs)
+            loss = getattr(self.gan, f"{side}_loss")(**inputs)
         value = loss.item()
         if not math.isfinite(value):  # before the update: it would spoil the weights
             raise TrainingDivergedError(f"the {side}'s loss is {value}")

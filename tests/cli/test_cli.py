@@ -13,8 +13,9 @@ import torch
 from PIL import Image
 
 import adaconv
-from adaconv import cpu, models
+from adaconv import cpu, data, models
 from adaconv.cli import main
+from adaconv.cli.models import _flops as step_flops
 from adaconv.train import Checkpoint
 from adaconv.train.updates import Updates
 
@@ -99,13 +100,46 @@ def test_points_and_options(capsys):
     assert 100 < (picture == 0).all(2).sum() <= 300
 
 
+def test_labels_and_tricks(capsys, monkeypatch):
+    asked = []
+
+    def load(spec: str, *, image_size: int, split: str = "train") -> data.TensorData:
+        asked.append(split)
+        values = torch.randint(256, (12, 3, image_size, image_size), dtype=torch.uint8)
+        labels = torch.arange(12) % 3
+        return data.ImageData(spec, split, "none", values, labels, ["a", "b", "c"])
+
+    monkeypatch.setattr(data, "load", load)
+    line = "train improved-gan --data cifar10 --image-size 16 --width 0.05 --batch-size 4 --steps 1"
+    line += " --samples 6 --out run --options labels_per_class={} --tricks label-smoothing:0.8"
+    assert main(line.format(5).split()) == 2
+    error = capsys.readouterr().err
+    assert "at most 4, as many as cifar10 has of its class 'a', got 5" in error
+    assert not Path("run").exists()
+    assert main(line.format(4).split()) == 0
+    saved = Checkpoint.load(Path("run", "checkpoint.pt")).model
+    assert saved["classes"] == 3
+    assert saved["tricks"] == ["label-smoothing:0.8"]
+    assert asked == ["train", "test"] * 2
+    assert '"test_accuracy"' in Path("run", "metrics.jsonl").read_text()
+
+
+def test_cost_of_a_step_is_that_of_its_matrix_products():
+    gan = models.create("gan", 8, width=0.1)
+    a, b, c = (layer.weight.numel() for layer in gan.generator.layers if hasattr(layer, "weight"))
+    d = [m.weight.numel() for m in gan.discriminator.modules() if hasattr(m, "weight")]
+    discriminator = a + b + c + 2 * (3 * sum(d) - d[0])  # real and generated; images have no slope
+    generator = 3 * (a + b + c) - a + 2 * sum(d)  # the discriminator's weights have none
+    assert step_flops(gan.to("meta")) == 2 * (discriminator + generator)
+
+
 def test_models(capsys, monkeypatch):
     names = ["dcgan", "sngan"]  # all would take seconds
     monkeypatch.setattr(models, "names", lambda: names)
     assert main(["models", "--image-size", "48"]) == 0
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
     assert list(lines)[1:] == names
-    for word in ("2,946,113", "wide, loss, setting", "Miyato et al.", "2018"):
+    for word in ("2,946,113", "wide, loss, setting", "Miyato et al.", "2018", "ready"):
         assert word in lines["sngan"]
     assert "image_size must be 8, 16, 32, 64 or so on, got 48" in lines["dcgan"]
 
@@ -125,6 +159,16 @@ def test_models(capsys, monkeypatch):
         ),
         (["train", "baseline", "--image-size", "33"], "multiple of 8, got 33"),
         (["train", "dcgan", "--image-size", "48"], "must be 8, 16, 32, 64 or so on, got 48"),
+        (["train", "ali", "--image-size", "48"], "32 (cifar10), 32 (svhn), 64 (celeba); got 48"),
+        (["train", "dcgan", "--tricks", "label-smothing"], "did you mean 'label-smoothing'"),
+        (
+            ["train", "gan", "--tricks", "feature-matching", "virtual-batch-norm"],
+            "gan cannot take the trick virtual-batch-norm: its generator normalises no batches",
+        ),
+        (
+            ["train", "cgan", "--width", "0.05", "--data", "toy2d:swiss"],
+            "cgan needs data with labels, toy2d:swiss has none; there are labels in: cifar10, ",
+        ),
         (["train", "sngan", "--options", "setting=G"], "There are: A, B, C, D, E, F"),
         (["train", "sngan", "--options", "seting=A"], "did you mean 'setting'"),
         (["train", "sngan", "--options", "wide=yes"], "wide must be of type bool, got 'yes'"),

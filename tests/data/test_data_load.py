@@ -24,6 +24,15 @@ def test_every_module_in_the_sources_folder_is_listed():
     ]  # fmt: skip
 
 
+def test_sources_with_labels_are_listed():
+    assert data.names(labelled=True) == [
+        "cifar10", "fashion-mnist", "stl10",
+        "toy2d:grid", "toy2d:ring", "twemoji", "twemoji:skin-tones",
+    ]  # fmt: skip
+    for spec in ("toy2d:grid", "toy2d:ring", "toy2d:swiss"):
+        assert (data.load(spec).labels is not None) == (spec in data.names(labelled=True))
+
+
 @pytest.mark.parametrize(
     ("wrong", "near"),
     [

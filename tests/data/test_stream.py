@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
-from adaconv.data import ImageData, PointData, loader
+from adaconv.data import ImageData, LabelledData, PointData, loader
 
 NUMBERS = PointData("numbers", "train", "none", torch.arange(10.0).view(10, 1))
 
@@ -130,6 +130,22 @@ def test_the_dataset_is_asked_once_a_batch():
     numbers = Counting("numbers", "train", "none", NUMBERS.values)
     assert take(loader(numbers, 5, seed=0), 6) == take(loader(NUMBERS, 5, seed=0), 6)
     assert Counting.asked == 6
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_labels_come_with_their_items(workers):
+    numbers = PointData("numbers", "train", "none", NUMBERS.values, torch.arange(10) * 3)
+    stream = loader(LabelledData(numbers), 4, seed=2, workers=workers)
+    plain = loader(NUMBERS, 4, seed=2)
+    for batch, values in itertools.islice(zip(stream, plain, strict=True), 3):
+        assert torch.equal(batch.values, values)
+        assert batch.labels.tolist() == [3 * int(value) for value in values]
+        assert len(batch) == 4
+        halves = batch.to(torch.float16)
+        assert (halves.values.dtype, halves.labels.dtype) == (torch.float16, torch.int64)
+    assert LabelledData(numbers)[3].labels == 9
+    with pytest.raises(ValueError, match="numbers has no labels in its split 'train'"):
+        LabelledData(NUMBERS)
 
 
 def test_images_come_as_one_batch_of_floats():

@@ -3,10 +3,12 @@
 import pytest
 import torch
 from lightning_fabric import Fabric
-from systems import SYSTEMS, small
+from rich.console import Console
+from systems import SYSTEMS, drawn, noise, small
 
 import adaconv
 from adaconv import models
+from adaconv.train import TrainConfig, Trainer
 from adaconv.train.updates import Updates
 
 STEPS = 3
@@ -22,14 +24,12 @@ def losses(system, backend):
     with torch.no_grad():  # as they start, so narrow networks make images that hardly differ
         for parameter in gan.parameters():
             parameter.mul_(5)
-    shape = gan.generator.eval()(gan.latent(1)).shape[1:]
-    gan.train()
     updates = Updates(Fabric(accelerator="cpu", devices=1), gan)
     found = []
     with adaconv.backend(backend):
         for step in range(1, STEPS + 1):
             for sides in gan.turns(min(gan.discriminator_steps(step, gan.n_dis), 10)):
-                found += updates.turn(sides, 4, torch.rand(4, *shape, dtype=dtype) * 2 - 1).values()
+                found += updates.turn(sides, 4, drawn(gan, 4, dtype)).values()
     return torch.tensor(found)
 
 
@@ -42,12 +42,38 @@ def test_training_is_that_of_the_reference(system, cpu_backend):
     torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=2e-7)
 
 
+#: Systems that keep something of their own from step to step, or draw at random as they learn.
+KEEPING = ["gan", "sngan", "acgan", "infogan", "improved-gan", "ali", "dcgan with all tricks"]
+
+
+@pytest.mark.parametrize("system", KEEPING)
+def test_a_resumed_run_is_the_same(system, tmp_path):
+    def run(out, steps, resume=False):
+        torch.manual_seed(7 if resume else 0)  # what is resumed starts from other numbers
+        gan = small(system)
+        config = TrainConfig(
+            steps=steps, batch_size=4, samples=2, n_dis=1, backend="reference", accelerator="cpu"
+        )
+        Trainer(gan, dataset, tmp_path / out, config, Console(quiet=True)).run(resume=resume)
+        return gan.state_dict()
+
+    dataset = noise(small(system))
+    whole = run("whole", 3)
+    run("parts", 2)
+    for name, value in run("parts", 3, resume=True).items():
+        assert torch.equal(value, whole[name]), name
+
+
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_sizes_and_settings(system):
     gan = small(system).eval()
     samples = gan.generator(gan.latent(3))
-    assert samples.shape == ((3, 2) if gan.config.get("points") else (3, 3, 8, 8))
-    assert gan.discriminator(samples).shape == (3,)
+    assert samples.shape == (3, *noise(gan).item_shape)
+    for shown in (gan.show_fake(gan.latent(3)), gan.show_real(drawn(gan, 3))):
+        judged = gan.judge(shown)
+        assert judged.logits.shape == (3,)
+        assert len(judged.features) == 3
+        assert judged.features.requires_grad
     optimizers = gan.optimizers()
     assert set(optimizers) == set(gan.sides)
     learning = {p for o in optimizers.values() for g in o.param_groups for p in g["params"]}
@@ -112,6 +138,53 @@ COUNTS = {
         ),
         2_946_113,
     ),
+    ("cgan", 32): (
+        101 * 200 + 11 * 1000 + 1201 * 1200 + 1201 * 3072,
+        3073 * 1200 + 11 * 250 + 291 * 960 + 241,
+    ),
+    ("acgan", 32): (
+        111 * 384
+        + convolutions((384, 192, 4, 384), (192, 96, 4, 192), (96, 48, 4, 96), (48, 3, 4, 3)),
+        convolutions(
+            (3, 16, 3, 16), (16, 32, 3, 64), (32, 64, 3, 128), (64, 128, 3, 256),
+            (128, 256, 3, 512), (256, 512, 3, 1024),
+        )
+        + 8193 * 11,
+    ),
+    ("infogan", 32): (
+        75 * 1024 + 2048 + 1027 * 8192 + convolutions((128, 64, 4, 192), (64, 3, 4, 3)),
+        convolutions((3, 64, 4, 64), (64, 128, 4, 384))
+        + 8195 * 1024 + 1025 + 1027 * 128 + 129 * 12,
+    ),
+    ("improved-gan", 32): (
+        convolutions((100, 512, 4, 1024), (512, 256, 5, 512), (256, 128, 5, 256), (128, 3, 5, 6)),
+        convolutions(
+            (3, 96, 3, 192), (96, 96, 3, 192), (96, 96, 3, 192), (96, 192, 3, 384),
+            *[(192, 192, 3, 384)] * 3, *[(192, 192, 1, 384)] * 2, (192, 10, 1, 20),
+        ),
+    ),
+    ("ali", 32): (
+        convolutions(
+            (64, 256, 4, 512), (256, 128, 4, 256), (128, 64, 4, 128), (64, 32, 4, 64),
+            (32, 32, 5, 64), (32, 32, 1, 64), (32, 3, 1, 3),
+        ),
+        convolutions(
+            (3, 64, 5, 64), (32, 128, 4, 128), (64, 256, 4, 256), (128, 512, 4, 512),
+            (256, 1024, 4, 1024), (64, 1024, 1, 1024), (512, 1024, 1, 1024),
+            *[(1024, 2048, 1, 2048)] * 2, (1024, 1, 1, 1),
+        ),
+    ),
+    ("ali", 64): (
+        convolutions(
+            (256, 512, 4, 1024), (512, 256, 7, 512), (256, 256, 5, 512), (256, 128, 7, 256),
+            (128, 64, 2, 128), (64, 3, 1, 3),
+        ),
+        convolutions(
+            (3, 64, 2, 64), (64, 128, 7, 256), (128, 256, 5, 512), (256, 256, 7, 512),
+            (256, 512, 4, 1024), (256, 1024, 1, 1024), (1024, 1024, 1, 1024),
+            (1536, 2048, 1, 2048), (2048, 2048, 1, 2048), (2048, 1, 1, 1),
+        ),
+    ),
 }  # fmt: skip
 
 
@@ -131,6 +204,11 @@ SETTINGS = {
     "wgan-gp": (64, 5, "normal", torch.optim.Adam, {"lr": 1e-4, "betas": (0.5, 0.9)}),
     "wgan-gp on points": (256, 5, "normal", torch.optim.Adam, {"lr": 1e-4, "betas": (0.5, 0.9)}),
     "sngan": (64, 1, "normal", torch.optim.Adam, {"lr": 2e-4, "betas": (0.5, 0.999)}),
+    "cgan": (100, 1, "uniform", torch.optim.SGD, {"lr": 0.1, "momentum": 0.5}),
+    "acgan": (100, 1, "normal", torch.optim.Adam, {"lr": 2e-4, "betas": (0.5, 0.999)}),
+    "infogan": (128, 1, "uniform", torch.optim.Adam, {"betas": (0.5, 0.999)}),
+    "improved-gan": (100, 1, "uniform", torch.optim.Adam, {"lr": 3e-4, "betas": (0.5, 0.999)}),
+    "ali": (100, 1, "normal", torch.optim.Adam, {"lr": 1e-4, "betas": (0.5, 0.999)}),
     "sngan hinge, setting A": (
         64, 5, "normal", torch.optim.Adam, {"lr": 1e-4, "betas": (0.5, 0.9)}
     ),
@@ -174,7 +252,7 @@ def test_rules_of_dcgan():
         for side in ("generator", "discriminator")
     }
     # Unflatten, ConvTranspose2d, BatchNorm2d, ReLU, Tanh; Conv2d, LeakyReLU
-    assert kinds == {"generator": "UCBRCBRCBRCT", "discriminator": "CLCBLCBLC"}
+    assert kinds == {"generator": "UCBRCBRCBRCT", "discriminator": "CLCBLCBL"}
 
 
 def test_maxout_takes_the_largest_piece():
@@ -200,6 +278,25 @@ def test_maxout_takes_the_largest_piece():
         ("wgan", {"loss": "hinge"}, TypeError, "model wgan: no option is called 'loss'"),
         ("wgan-gp", {"penalty": -1}, ValueError, "penalty must be at least 0, got -1"),
         ("sngan", {"setting": "G"}, ValueError, "no setting is called 'G'. There are: A, B"),
+        ("cgan", {"classes": 1}, ValueError, "at least 2 classes, got 1"),
+        ("acgan", {"image_size": 24}, ValueError, "must be 8, 16, 32, 64 or so on, got 24"),
+        ("infogan", {"image_size": 30}, ValueError, "positive multiple of 4, got 30"),
+        ("infogan", {"noise": -1}, ValueError, "noise must be at least 0, got -1"),
+        ("improved-gan", {}, ValueError, "must be 16, 32, 64, 128 or so on, got 8"),
+        (
+            "improved-gan",
+            {"image_size": 16, "labels_per_class": 0},
+            ValueError,
+            "labels_per_class must be at least 1, got 0",
+        ),
+        ("ali", {}, ValueError, r"one of 32 \(cifar10\), 32 \(svhn\), 64 \(celeba\); got 8"),
+        (
+            "ali",
+            {"image_size": 64, "table": "svhn"},
+            ValueError,
+            r"64 \(celeba\); got 64 and table='svhn'",
+        ),
+        ("ali", {"table": "mnist"}, ValueError, "no table is called 'mnist'. There are: cifar10"),
         ("dcgan", {"points": True}, TypeError, "model dcgan: no option is called 'points'"),
     ],
 )
@@ -213,5 +310,7 @@ def test_networks_refuse_other_shapes(system):
     gan = small(system)
     with pytest.raises(ValueError, match=r"latent must have shape \(N, \d+\), got \(1, 7\)"):
         gan.generator(torch.zeros(1, 7))
-    with pytest.raises(ValueError, match=r"must have shape \(N, .*\), got \(1, 3, 16, 16\)"):
-        gan.discriminator(torch.zeros(1, 3, 16, 16))
+    shown = gan.show_fake(gan.latent(2)).samples
+    wrong = torch.zeros(1, 3, 24, 24)
+    with pytest.raises(ValueError, match=r"must have shape \(N, .*\), got \(1, 3, 24, 24\)"):
+        gan.discriminator((wrong, *shown[1:]) if isinstance(shown, tuple) else wrong)
