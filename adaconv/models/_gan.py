@@ -40,6 +40,7 @@ class GAN(nn.Module):
         n_dis: discriminator steps for each generator step, as published.
         simultaneous: all sides make their step at once, each from the gradient where all of them
             are, instead of one after the other.
+        consensus: γ of consensus optimisation, see :meth:`agree`; 0 is without.
         sides: who plays, the discriminator first.
         prior: what latents are drawn from: "normal" is N(0, 1), "uniform" U(-1, 1).
         data_sides: sides whose losses take real samples, ``SIDE_loss(real, latent)``; those of
@@ -56,6 +57,7 @@ class GAN(nn.Module):
     batch_size: int = 64
     n_dis: int = 1
     simultaneous: bool = False
+    consensus: float = 0.0
     sides: tuple[str, ...] = ("discriminator", "generator")
     prior: str = "normal"
     data_sides: frozenset[str] = frozenset({"discriminator"})
@@ -114,30 +116,68 @@ class GAN(nn.Module):
     def discriminator_loss(self, real: Tensor, latent: Tensor) -> Tensor:
         """Return the discriminator's loss on ``real`` samples and on those of ``latent``.
 
-        No gradient reaches the generator. Real and generated samples go through the discriminator
-        one batch after the other, as any statistics of a batch must not mix them.
+        No gradient reaches the generator, but under consensus optimisation. Real and generated
+        samples go through the discriminator one batch after the other, as any statistics of a batch
+        must not mix them.
 
         Args:
             real: (N, 3, S, S) in [-1, 1], or (N, 2).
             latent: (M, latent_size).
         """
-        with torch.no_grad():
+        with self.constant(self.generator):
             fake = self.generator(latent)
         logits = self.discriminator(real), self.discriminator(fake)
         for name, estimate in self.loss.estimates.items():
             self.observed[name] = estimate(*logits).detach()
+        self.observed |= self.loss.saturation(*logits)
         terms = (trick.discriminator_term(self, real, fake) for trick in self.tricks)
         return sum(terms, start=self.loss.discriminator(*logits))
 
     def generator_loss(self, latent: Tensor) -> Tensor:
         """Return the generator's loss on the samples of ``latent``, (M, latent_size).
 
-        No gradient is computed for the discriminator's parameters.
+        No gradient is computed for the discriminator's parameters, but under consensus
+        optimisation.
         """
         fake = self.generator(latent)
-        with _frozen(self.discriminator):
+        with self.constant(self.discriminator):
             terms = (trick.generator_term(self, fake) for trick in self.tricks)
             return sum(terms, start=self.loss.generator(self.discriminator(fake)))
+
+    @contextlib.contextmanager
+    def constant(self, network: nn.Module) -> Iterator[None]:
+        """Treat the parameters of ``network`` as constants in what the ``with`` block computes.
+
+        Under consensus optimisation they stay variables: each side's gradient is differentiated
+        with respect to all parameters.
+        """
+        learning = [p for p in network.parameters() if p.requires_grad and not self.consensus]
+        for parameter in learning:
+            parameter.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for parameter in learning:
+                parameter.requires_grad_(True)
+
+    def agree(self, weight: float) -> None:
+        """Train by consensus optimisation: all sides move at once, along ``v + γ ∇½‖v‖²``.
+
+        ``v`` has the gradients of all sides, each of its own loss with respect to its own
+        parameters; the gradient of the regulariser is with respect to all parameters. The game has
+        its equilibria where it had them, and rotates less around them.
+
+        Args:
+            weight: γ.
+
+        Raises:
+            ValueError: ``weight`` is not positive.
+
+        Source: Mescheder et al., "The Numerics of GANs", 2017, section 4.
+        """
+        if not weight > 0:
+            raise ValueError(f"the weight of consensus must be positive, got {weight!r}")
+        self.simultaneous, self.n_dis, self.consensus = True, 1, weight
 
     def turns(self, n_dis: int) -> Sequence[tuple[str, ...]]:
         """Return the updates of a step in their order; sides that stand together move at once."""
@@ -166,16 +206,3 @@ class GAN(nn.Module):
             "generator": self.optimizer(self.generator.parameters()),
             "discriminator": self.optimizer(self.discriminator.parameters()),
         }
-
-
-@contextlib.contextmanager
-def _frozen(network: nn.Module) -> Iterator[None]:
-    """Treat the parameters as constants in what is computed inside the ``with`` block."""
-    learning = [p for p in network.parameters() if p.requires_grad]
-    for parameter in learning:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in learning:
-            parameter.requires_grad_(True)

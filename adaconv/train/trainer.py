@@ -3,6 +3,7 @@
 import contextlib
 import os
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from adaconv.ops import _dispatch
 from adaconv.train.checkpoint import Checkpoint, CheckpointError
 from adaconv.train.comparison import Comparison, compare
 from adaconv.train.config import TrainConfig
+from adaconv.train.diagnostics import Diagnostics
 from adaconv.train.images import save_samples
 from adaconv.train.interruption import Interruption, TrainingInterruptedError
 from adaconv.train.metrics import Meter, MetricsFile
@@ -57,8 +59,9 @@ class Trainer:
 
     The output folder receives ``checkpoint.pt`` (the last), ``metrics.jsonl``, ``samples.png`` (the
     last) and ``samples/`` (all, by step; always of the same latents). A line of metrics holds the
-    step, the mean losses since the line before and what the model observed besides, real images per
-    second, the shares of loading and of each update in the time of the steps, and the seconds of
+    step, the mean losses and norms of gradients since the line before and what the model observed
+    besides, real images per second, the shares of loading and of each update in the time of the
+    steps, what the :class:`~adaconv.train.diagnostics.Diagnostics` measured, and the seconds of
     training so far.
 
     On the CPU, a run that was stopped and resumed ends with the same weights, to the bit, as one
@@ -70,6 +73,7 @@ class Trainer:
         out: output folder; created by :meth:`run`.
         config: settings.
         console: where progress is shown; standard output by default.
+        watch: called with the step and the model wherever samples are saved.
 
     Raises:
         ValueError: the data do not fit the model, or a setting does not fit the data.
@@ -86,12 +90,14 @@ class Trainer:
         out: str | os.PathLike[str],
         config: TrainConfig | None = None,
         console: Console | None = None,
+        watch: Callable[[int, GAN], None] | None = None,
     ) -> None:
         with extra("training"):
             from lightning_fabric import Fabric
         self.config = config = config or TrainConfig()
         self.gan, self.dataset, self.out = gan, dataset, Path(out)
         self.console = console or Console()
+        self.watch = watch
         self.batch_size = config.batch_size or gan.batch_size
         self.n_dis = config.n_dis or gan.n_dis
         if gan.simultaneous and self.n_dis != 1:
@@ -110,6 +116,7 @@ class Trainer:
             config.samples, generator=torch.Generator().manual_seed(config.seed)
         )
         self._check_shapes()
+        self.diagnostics = Diagnostics(gan, dataset, config.seed)
         self.metrics = MetricsFile(self.out / METRICS)
         #: The step under way, or the last one done.
         self.step = 0
@@ -175,7 +182,10 @@ class Trainer:
 
         row = None
         if due(self.config.log_every):
-            row = meter.take()
+            with self._scope(), self.fabric.autocast():
+                row = meter.take() | self.diagnostics.measure()
+            for warning in self.diagnostics.warnings(row):
+                shown.say(f"step {self.step}: {warning}")
             self.metrics.append({"step": self.step, **row, "seconds": self._seconds()})
         if due(self.config.sample_every):
             self._save_samples()
@@ -215,6 +225,8 @@ class Trainer:
             samples = sample(self.gan, self.latent)
         for path in (self.out / HISTORY / f"{self.step:06d}.png", self.out / SAMPLES):
             save_samples(samples, path)
+        if self.watch is not None:
+            self.watch(self.step, self.gan)
 
     def _save_checkpoint(self) -> None:
         networks = self.gan.state_dict()

@@ -29,7 +29,8 @@ def losses(system, backend):
     with adaconv.backend(backend):
         for step in range(1, STEPS + 1):
             for sides in gan.turns(min(gan.discriminator_steps(step, gan.n_dis), 10)):
-                found += updates.turn(sides, 4, torch.rand(4, *shape, dtype=dtype) * 2 - 1).values()
+                measured = updates.turn(sides, 4, torch.rand(4, *shape, dtype=dtype) * 2 - 1)
+                found += (measured[f"{side}_loss"] for side in sides)
     return torch.tensor(found)
 
 
