@@ -2,11 +2,20 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
+import torch
 import tyro
 
 from adaconv import data as sources
-from adaconv.cli._usage import set_threads
+from adaconv import models
+from adaconv.cli._usage import set_threads, usage
+from adaconv.lab import Camera, check_length, record, save_animation, save_page
+from adaconv.train import check_output
+
+#: Steps by default: some two minutes on one core.
+STEPS = {"wgan-gp": 2000, "consensus": 6000}
+USUAL_STEPS = 5000
 
 
 def lab(
@@ -46,12 +55,12 @@ def lab(
     out = out or Path("runs", f"lab-{data.replace(':', '-')}")
     with usage():
         check_output(out, resume=False)
-        dataset = sources.load(data)
-        if not isinstance(dataset, sources.PointData):
+        if not sources.is_points(data):
             raise ValueError(f"the lab shows points of the plane, toy2d:..., got {data}")
+        dataset = cast(sources.PointData, sources.load(data))
         contenders = _contenders(model, steps, width, seed)
-        if frames < 2:
-            raise ValueError(f"--frames must be at least 2, got {frames}")
+        for _, count in contenders.values():
+            check_length(count, frames)
     recordings = []
     for name, (gan, count) in contenders.items():
         recording = record(name, gan, dataset, out / name, steps=count, frames=frames, seed=seed)
@@ -72,7 +81,7 @@ def _contenders(
         raise ValueError(f"--model takes different models, one at least, got {list(names)}")
     if len(steps) not in (0, 1, len(names)):
         raise ValueError(
-            f"--steps takes one number, or one for each of the {len(names)} models, got {len(steps)}"
+            f"--steps takes one number, or one for each of {len(names)} models, got {len(steps)}"
         )
     found = {}
     for index, name in enumerate(names):

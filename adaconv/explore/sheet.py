@@ -54,7 +54,7 @@ def save_sheet(rows: Sequence[Row], title: str, out: str | os.PathLike[str]) -> 
         place = (NAMES / width, (top - CELL) / height, CELL * count / width, CELL / height)
         panel = figure.add_axes(place)
         panel.imshow(
-            grid(row.images, columns=count, gap=GAP), aspect="auto", interpolation="nearest"
+            grid(row.images, columns=count, gap=GAP).numpy(), aspect="auto", interpolation="nearest"
         )
         panel.axis("off")
         figure.text(

@@ -2,6 +2,6 @@
 
 from adaconv.lab.animation import save_animation
 from adaconv.lab.page import save_page
-from adaconv.lab.recording import Camera, Frame, Recording, record
+from adaconv.lab.recording import Camera, Frame, Recording, check_length, record
 
-__all__ = ["Camera", "Frame", "Recording", "record", "save_animation", "save_page"]
+__all__ = ["Camera", "Frame", "Recording", "check_length", "record", "save_animation", "save_page"]

@@ -49,6 +49,8 @@ def save_animation(
         _Film(recording, dataset, extent, *panels[:, index])
         for index, recording in enumerate(recordings)
     ]
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # once is enough: nothing changes its size
     count = max(len(recording.frames) for recording in recordings)
     pictures = []
     for index in range(count):
@@ -87,9 +89,14 @@ class _Film:
         frame = recording.frames[0]
         bounds = (-extent, extent, -extent, extent)
         self.field = plane.imshow(
-            frame.field, cmap=FIELD, vmin=-1.4, vmax=1.4, extent=bounds, interpolation="bilinear"
+            frame.field.numpy(),
+            cmap=FIELD,
+            vmin=-1.4,
+            vmax=1.4,
+            extent=bounds,
+            interpolation="bilinear",
         )
-        plane.plot(*dataset.values[:300].T, ".", color=REAL, markersize=3, alpha=0.5)
+        plane.plot(*dataset.values[:300].T.numpy(), ".", color=REAL, markersize=3, alpha=0.5)
         (self.samples,) = plane.plot([], [], ".", color=SAMPLES, markersize=2.5)
         plane.set(xlim=(-extent, extent), ylim=(-extent, extent), xticks=[], yticks=[])
         modes = 1 if dataset.centers is None else len(dataset.centers)
@@ -108,8 +115,8 @@ class _Film:
     def show(self, index: int) -> None:
         """Show a frame, or the last one."""
         frame = self.recording.frames[min(index, len(self.recording.frames) - 1)]
-        self.field.set_data(frame.field)
-        self.samples.set_data(*frame.samples.T)
+        self.field.set_data(frame.field.numpy())
+        self.samples.set_data(*frame.samples.T.numpy())
         self.plane.set_title(f"{self.recording.name}, step {frame.step}", fontsize=9)
         for line, points in self.curves:
             past = [point for point in points if point[0] <= frame.step]

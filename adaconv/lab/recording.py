@@ -102,6 +102,14 @@ class Camera:
         return (2 * logits - low - high) / (high - low).clamp(min=1e-12)
 
 
+def check_length(steps: int, frames: int) -> None:
+    """Raise unless there is something to film."""
+    if frames < 2 or steps < 1:
+        raise ValueError(
+            f"there must be a step and two frames at least, got {steps} steps, {frames} frames"
+        )
+
+
 def record(
     name: str,
     gan: GAN,
@@ -129,10 +137,7 @@ def record(
         ValueError: the folder is in use, or a number is out of range.
         TrainingDivergedError: a loss or a weight is not finite.
     """
-    if frames < 2 or steps < 1:
-        raise ValueError(
-            f"there must be a step and two frames at least, got {steps} steps, {frames} frames"
-        )
+    check_length(steps, frames)
     every = max(1, steps // (frames - 1))
     config = TrainConfig(
         steps=steps,

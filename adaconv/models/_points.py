@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from adaconv.models._layers import check_shape, check_width, scaled
 
 #: Units of each hidden layer.
-HIDDEN = (512, 512, 512)
+HIDDEN = (128, 128, 128)
 #: Latents of a point.
 LATENT_SIZE = 2
 
@@ -22,7 +22,8 @@ class PointGenerator(nn.Module):
         latent_size: number of latents.
 
     Source: the toy problems of Gulrajani et al., "Improved Training of Wasserstein GANs", 2017, in
-    the authors' code: dense layers with He's initialisation and biases of 0.
+    the authors' code: three hidden layers, He's initialisation and biases of 0. There they have 512
+    units; with 128 a step takes a sixteenth of the work, and minutes suffice on a CPU.
     """
 
     def __init__(

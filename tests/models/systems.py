@@ -10,6 +10,7 @@ SYSTEMS: dict[str, tuple[str, dict[str, Any]]] = {
     "gan minimax, at once": ("gan", {"loss": "minimax", "simultaneous": True}),
     "gan on points": ("gan", {"points": True}),
     "wgan-gp on points": ("wgan-gp", {"points": True}),
+    "consensus on points": ("consensus", {"points": True}),
     "sngan hinge, setting A": ("sngan", {"loss": "hinge", "setting": "A"}),
 }
 

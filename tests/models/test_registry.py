@@ -16,6 +16,7 @@ def test_names():
         "adagan-5x5",
         "adagan-7x7",
         "baseline",
+        "consensus",
         "dcgan",
         "gan",
         "sngan",
