@@ -1,5 +1,7 @@
 """Sweeps of latent codes: one code changes along a row, all else stays."""
 
+from typing import Any, cast
+
 import torch
 
 from adaconv.explore.sheet import Row
@@ -24,7 +26,7 @@ def sweeps(gan: GAN, rows: int, *, generator: torch.Generator) -> list[Row]:
     columns = getattr(gan, "columns", None)
     if columns is None:
         raise ValueError(f"{gan.name} has no latent codes to sweep")
-    latent = gan.shown_latent(rows * columns, generator)
+    latent = cast(Any, gan).shown_latent(rows * columns, generator)
     images = sample(gan, latent).split(columns)
     return [Row(f"sweep {index}", strip) for index, strip in enumerate(images)]
 

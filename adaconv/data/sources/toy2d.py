@@ -28,14 +28,14 @@ def load(request: Request) -> PointData:
     """
     count, seed = SPLITS[request.split]
     rng = np.random.default_rng(seed)
-    about = {"name": request.spec, "split": request.split, "licence": "none needed (generated)"}
+    about = request.spec, request.split, "none needed (generated)"
     mixture = MIXTURES.get(request.argument)
     if mixture is None:
-        return PointData(**about, values=_tensor(_swiss(rng, count)))
+        return PointData(*about, _tensor(_swiss(rng, count)))
     points, labels = mixture.draw(rng, count)
     return PointData(
-        **about,
-        values=_tensor(points),
+        *about,
+        _tensor(points),
         labels=torch.from_numpy(labels),
         classes=[str(mode) for mode in range(len(mixture.centers))],
         centers=_tensor(mixture.centers / mixture.divisor),
