@@ -37,12 +37,12 @@ def lab(
     within 3 standard deviations of a mode. The folder of each model is that of a training run.
 
     For example:
-        adaconv lab toy2d:ring --model gan wgan-gp consensus
+        adaconv lab toy2d:ring --model gan gan+minibatch-discrimination wgan-gp consensus
         adaconv lab toy2d:grid --model wgan-gp --steps 5000 --seed 1 --out runs/grid
 
     Args:
         data: toy2d:ring, toy2d:grid or toy2d:swiss.
-        model: Models that make points: see adaconv models.
+        model: Models that make points, see adaconv models, each with tricks behind + signs.
         steps: Steps of training, one number for all models or one for each; by default as many as
             take each about two minutes on one core.
         frames: Pictures of the animation.
@@ -85,11 +85,12 @@ def _contenders(
         )
     found = {}
     for index, name in enumerate(names):
-        if "points" not in models.options(name):
+        model, *tricks = name.split("+")
+        if "points" not in models.options(model):
             able = [known for known in models.names() if "points" in models.options(known)]
-            raise ValueError(f"{name} makes no points; there are: {', '.join(able)}")
+            raise ValueError(f"{model} makes no points; there are: {', '.join(able)}")
         torch.manual_seed(seed)
-        gan = models.create(name, width=width, points=True)
-        count = steps[index % len(steps)] if steps else STEPS.get(name, USUAL_STEPS)
+        gan = models.create(model, width=width, points=True, tricks=tricks)
+        count = steps[index % len(steps)] if steps else STEPS.get(model, USUAL_STEPS)
         found[name] = gan, count
     return found

@@ -1,5 +1,6 @@
 """``adaconv train``."""
 
+import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ def train(
     data: str = "twemoji",
     image_size: int = 32,
     width: float = 1.0,
+    tricks: tuple[str, ...] = (),
     options: tuple[str, ...] = (),
     out: Path | None = None,
     resume: bool = False,
@@ -36,6 +38,8 @@ def train(
         adaconv train baseline --data folder:~/photos --image-size 64
         adaconv train sngan --options loss=hinge setting=A
         adaconv train wgan-gp --data toy2d:ring
+        adaconv train dcgan --tricks feature-matching label-smoothing:0.9
+        adaconv train infogan --data fashion-mnist
 
     Args:
         model: adagan-3x3, adagan-2-3x3 (two of four layers adaptive), dcgan, ...: see
@@ -43,6 +47,9 @@ def train(
         data: twemoji, fashion-mnist, cifar10, stl10, folder:PATH, or toy2d:ring, grid and swiss.
         image_size: Height and width of the images in pixels.
         width: Factor on the number of channels; 0.25 trains fast on a laptop.
+        tricks: Additions to the training: minibatch-discrimination, virtual-batch-norm,
+            feature-matching, label-smoothing (or label-smoothing:ALPHA:BETA), historical-averaging,
+            consensus (or consensus:GAMMA).
         options: The model's own options as NAME=VALUE: see adaconv models.
         out: New or empty folder for checkpoint.pt, metrics.jsonl and samples.png; by default
             runs/MODEL-DATA.
@@ -55,17 +62,24 @@ def train(
     out = out or Path("runs", f"{model}-{Path(data.replace(':', '-')).name}".lower())
     with usage():
         check_output(out, resume=resume)
-        torch.manual_seed(config.seed)
         own = _own_options(model, options)
-        if sources.is_points(data) and "points" in models.options(model):
+        known = models.options(model)
+        if sources.is_points(data) and "points" in known:
             own = {"points": True, **own}
+        make = functools.partial(models.create, model, image_size, width, tricks=tricks)
         try:
-            gan = models.create(model, image_size=image_size, width=width, **own)
+            with torch.device("meta"):  # what it refuses, it refuses before the data are read
+                make(**own)
         except TypeError as error:  # an option that the model does not have
             raise ValueError(error) from error
         dataset = sources.load(data, image_size=image_size)
+        if "classes" in known and dataset.classes:
+            own = {"classes": len(dataset.classes), **own}
+        torch.manual_seed(config.seed)
+        gan = make(**own)
+        test = sources.load(data, image_size=image_size, split="test") if gan.tested else None
         print(dataset.describe(), flush=True)
-        trainer = Trainer(gan, dataset, out, config)
+        trainer = Trainer(gan, dataset, out, config, test=test)
     print(trainer.run(resume=resume))
 
 

@@ -7,8 +7,20 @@
 torch.Size([64, 2])
 """
 
-from adaconv.data.datasets import ImageData, PointData, TensorData
+from adaconv.data.datasets import Batch, ImageData, Labelled, LabelledData, PointData, TensorData
 from adaconv.data.registry import is_points, load, names
 from adaconv.data.stream import Stream, loader
 
-__all__ = ["ImageData", "PointData", "Stream", "TensorData", "is_points", "load", "loader", "names"]
+__all__ = [
+    "Batch",
+    "ImageData",
+    "Labelled",
+    "LabelledData",
+    "PointData",
+    "Stream",
+    "TensorData",
+    "is_points",
+    "load",
+    "loader",
+    "names",
+]

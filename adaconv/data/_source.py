@@ -28,10 +28,11 @@ class Request:
 
 @dataclass(frozen=True)
 class Source:
-    """A named source: the specs it answers to, its splits, and how it loads."""
+    """A named source: its specs, its splits, the specs whose items have labels, how it loads."""
 
     specs: Sequence[str]
     splits: Sequence[str]
+    labelled: Sequence[str]
     load: Callable[[Request], TensorData]
 
     def accepts(self, spec: str) -> bool:
@@ -48,12 +49,18 @@ SOURCES: dict[str, Source] = {}
 
 
 def source(
-    *specs: str, splits: Sequence[str]
+    *specs: str, splits: Sequence[str], labelled: Sequence[str] = ()
 ) -> Callable[[Callable[[Request], TensorData]], Callable[[Request], TensorData]]:
-    """Register the decorated function as the source of ``specs``."""
+    """Register the decorated function as the source of ``specs``.
+
+    Args:
+        *specs: what it is asked for by.
+        splits: names of its splits.
+        labelled: those of the specs whose items have labels.
+    """
 
     def register(load: Callable[[Request], TensorData]) -> Callable[[Request], TensorData]:
-        SOURCES[specs[0]] = Source(specs, splits, load)
+        SOURCES[specs[0]] = Source(specs, splits, labelled, load)
         return load
 
     return register

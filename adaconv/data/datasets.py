@@ -2,10 +2,33 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """A batch of items and the class of each."""
+
+    values: Tensor
+    """(N, ...)."""
+    labels: Tensor
+    """int64 (N,)."""
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def to(self, *args: Any, **options: Any) -> "Labelled":
+        """Move both, and convert the values, as :meth:`torch.Tensor.to` does."""
+        values = self.values.to(*args, **options)
+        return Labelled(values, self.labels.to(values.device))
+
+
+#: What a step of training takes of the data.
+Batch = Tensor | Labelled
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -88,3 +111,26 @@ class PointData(TensorData):
 
     def _items(self) -> str:
         return "points"
+
+
+class LabelledData(Dataset[Labelled]):
+    """The items of a dataset with their labels, which it must have.
+
+    Raises:
+        ValueError: the dataset has no labels.
+    """
+
+    def __init__(self, dataset: TensorData) -> None:
+        if dataset.labels is None:
+            raise ValueError(f"{dataset.name} has no labels in its split {dataset.split!r}")
+        self.dataset, self.labels, self.name = dataset, dataset.labels, dataset.name
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Labelled:
+        return self.__getitems__([range(len(self))[index]])
+
+    def __getitems__(self, indices: Sequence[int]) -> Labelled:
+        """Return the items at ``indices`` and their labels."""
+        return Labelled(self.dataset.__getitems__(indices), self.labels[torch.as_tensor(indices)])

@@ -15,13 +15,22 @@ for _module in pkgutil.iter_modules(sources.__path__):
     importlib.import_module(f"{sources.__name__}.{_module.name}")
 
 
-def names() -> list[str]:
+def names(*, labelled: bool = False) -> list[str]:
     """Every spec that :func:`load` understands; capitals stand for a text of your own.
+
+    Args:
+        labelled: leave out those whose items have no labels.
 
     >>> "twemoji" in names() and "folder:PATH" in names()
     True
+    >>> "folder:PATH" in names(labelled=True)
+    False
     """
-    return sorted(spec for source in SOURCES.values() for spec in source.specs)
+    return sorted(
+        spec
+        for source in SOURCES.values()
+        for spec in (source.labelled if labelled else source.specs)
+    )
 
 
 def is_points(spec: str) -> bool:

@@ -1,19 +1,22 @@
 """An endless stream of batches, in an order that a seed determines, resumable anywhere."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
+from adaconv.data.datasets import Batch, Labelled
 
-def loader(dataset: Dataset[Tensor], batch_size: int, *, seed: int, workers: int = 0) -> "Stream":
+
+def loader(dataset: Dataset[Any], batch_size: int, *, seed: int, workers: int = 0) -> "Stream":
     """Stream batches of ``dataset`` without end; see :class:`Stream`."""
     return Stream(dataset, batch_size, seed=seed, workers=workers)
 
 
-class Stream(Iterator[Tensor]):
+class Stream(Iterator[Batch]):
     """Batches without end: shuffled anew every epoch, an incomplete last batch left out.
 
     The order is a function of ``seed`` and the epoch; the number of workers and the global random
@@ -46,7 +49,7 @@ class Stream(Iterator[Tensor]):
     """
 
     def __init__(
-        self, dataset: Dataset[Tensor], batch_size: int, *, seed: int, workers: int = 0
+        self, dataset: Dataset[Any], batch_size: int, *, seed: int, workers: int = 0
     ) -> None:
         # torch's Dataset declares no length, though every map-style one has it
         self.length = len(dataset)  # type: ignore[arg-type]
@@ -69,12 +72,12 @@ class Stream(Iterator[Tensor]):
         self.batches_per_epoch = self.length // batch_size
         self.epoch = 0
         self.offset = 0
-        self._fetched: Iterator[Tensor] | None = None
+        self._fetched: Iterator[Batch] | None = None
 
     def __iter__(self) -> "Stream":
         return self
 
-    def __next__(self) -> Tensor:
+    def __next__(self) -> Batch:
         if self._fetched is None:
             self._fetched = self._fetch()
         batch = next(self._fetched)
@@ -107,7 +110,7 @@ class Stream(Iterator[Tensor]):
     def _identity(self) -> dict[str, int]:
         return {"seed": self.seed, "batch_size": self.batch_size, "length": self.length}
 
-    def _fetch(self) -> Iterator[Tensor]:
+    def _fetch(self) -> Iterator[Batch]:
         """Fetch from the present position on; one iterator for all epochs starts workers once."""
         return iter(
             DataLoader(
@@ -139,6 +142,6 @@ class _Order(Sampler[list[int]]):
             epoch, offset = epoch + 1, 0
 
 
-def _collate(items: Tensor | list[Tensor]) -> Tensor:
+def _collate(items: Batch | list[Tensor]) -> Batch:
     """Pass a batch on that the dataset has put together; stack what came item by item."""
-    return items if isinstance(items, Tensor) else default_collate(items)
+    return items if isinstance(items, Tensor | Labelled) else default_collate(items)

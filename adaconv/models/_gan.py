@@ -1,15 +1,19 @@
 """A generative adversarial network: two networks, their losses and their optimizers."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Iterable, Iterator, MutableSequence, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from adaconv.losses import LOSSES
+from adaconv.models._shown import Judged, Shown
 from adaconv.models._tricks import Trick
 from adaconv.nn._names import unknown
+
+if TYPE_CHECKING:
+    from adaconv.data import Batch, Labelled, TensorData
 
 #: What latents are drawn from: shape → values.
 PRIORS: dict[str, Callable[..., Tensor]] = {
@@ -21,14 +25,14 @@ PRIORS: dict[str, Callable[..., Tensor]] = {
 class GAN(nn.Module):
     """A generator that maps latents to samples, and a discriminator that maps samples to logits.
 
-    A subclass overrides the settings, the optimizer or the losses. All that a trainer needs to know
-    is here: the ``sides`` of the game, each of which minimises the method called ``SIDE_loss`` with
-    its own one of the :meth:`optimizers`; their :meth:`turns`; and :meth:`after_update`, which is
-    told of each.
+    A subclass overrides the settings, the optimizer, what its discriminator is shown or the losses.
+    All that a trainer needs to know is here: the ``sides`` of the game, each of which minimises the
+    method called ``SIDE_loss`` with its own one of the :meth:`optimizers`; their :meth:`turns`; and
+    :meth:`after_update`, which is told of each.
 
     Args:
         generator: (N, latent_size) → samples: images (N, 3, S, S) in [-1, 1], or points (N, 2).
-        discriminator: samples → (N,) logits.
+        discriminator: samples → (N,) logits, by its last layer, ``head``, of its features.
         config: the arguments of :func:`adaconv.models.create` that rebuild this model, all of them;
             must hold ``name`` and ``image_size``.
         latent_size: number of latents of a sample.
@@ -43,8 +47,11 @@ class GAN(nn.Module):
         consensus: γ of consensus optimisation, see :meth:`agree`; 0 is without.
         sides: who plays, the discriminator first.
         prior: what latents are drawn from: "normal" is N(0, 1), "uniform" U(-1, 1).
-        data_sides: sides whose losses take real samples, ``SIDE_loss(real, latent)``; those of
-            the others are ``SIDE_loss(latent)``.
+        data_sides: sides whose losses take real samples, ``SIDE_loss(latent=, real=)``; those of
+            the others are ``SIDE_loss(latent=)``.
+        labelled: real samples come with their classes, as :class:`adaconv.data.Labelled`.
+        tested: whether :meth:`evaluate` measures anything.
+        columns: of a picture of many samples; ``None`` makes it square.
         observed: what the last loss measured besides, by its name in the metrics.
 
     Raises:
@@ -61,6 +68,9 @@ class GAN(nn.Module):
     sides: tuple[str, ...] = ("discriminator", "generator")
     prior: str = "normal"
     data_sides: frozenset[str] = frozenset({"discriminator"})
+    labelled: bool = False
+    tested: bool = False
+    columns: int | None = None
 
     def __init__(
         self,
@@ -82,7 +92,7 @@ class GAN(nn.Module):
         self.loss = LOSSES[loss]
         self.generator = generator
         self.discriminator = discriminator
-        self.tricks = cast(Sequence[Trick], nn.ModuleList(tricks))
+        self.tricks = cast(MutableSequence[Trick], nn.ModuleList(tricks))
         self.observed: dict[str, Tensor] = {}
 
     def latent(
@@ -108,12 +118,48 @@ class GAN(nn.Module):
         parameter = next(self.generator.parameters())
         device = parameter.device if device is None else torch.device(device)
         source = device if generator is None else generator.device
-        drawn = PRIORS[self.prior](
-            n, self.latent_size, generator=generator, device=source, dtype=parameter.dtype
-        )
-        return drawn.to(device)
+        options = {"generator": generator, "device": source, "dtype": parameter.dtype}
+        return self.draw(n, **options).to(device)
 
-    def discriminator_loss(self, real: Tensor, latent: Tensor) -> Tensor:
+    def draw(self, n: int, **options: Any) -> Tensor:
+        """Draw n latents as :meth:`latent` does; the options are those of :func:`torch.rand`."""
+        return PRIORS[self.prior](n, self.latent_size, **options)
+
+    def shown_latent(self, n: int, generator: torch.Generator) -> Tensor:
+        """Draw the latents of the pictures that a run shows again and again, (n, latent_size)."""
+        return self.latent(n, generator=generator)
+
+    def prepare(self, dataset: "TensorData") -> None:
+        """Take what is needed once of the data, before training.
+
+        Raises:
+            ValueError: the data do not have it.
+        """
+
+    def evaluate(self, real: "Labelled") -> dict[str, Tensor]:
+        """Return what can be measured on data that were kept apart, means over the batch."""
+        return {}
+
+    def show_real(self, real: "Batch") -> Shown:
+        """Return what the discriminator is shown of real samples."""
+        return Shown(real)
+
+    def show_fake(self, latent: Tensor) -> Shown:
+        """Return what the discriminator is shown of the samples of ``latent``."""
+        return Shown(self.generator(latent))
+
+    def judge(self, shown: Shown) -> Judged:
+        """Let the discriminator judge, and keep the features that its last layer is given."""
+        head = getattr(self.discriminator, "head", self.discriminator)
+        given: list[Tensor] = []
+        hook = head.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
+        try:
+            logits = self.discriminator(shown.samples)
+        finally:
+            hook.remove()
+        return Judged(*shown, given[0], logits)
+
+    def discriminator_loss(self, real: "Batch", latent: Tensor) -> Tensor:
         """Return the discriminator's loss on ``real`` samples and on those of ``latent``.
 
         No gradient reaches the generator, but under consensus optimisation. Real and generated
@@ -124,40 +170,55 @@ class GAN(nn.Module):
             real: (N, 3, S, S) in [-1, 1], or (N, 2).
             latent: (M, latent_size).
         """
-        with self.constant(self.generator):
-            fake = self.generator(latent)
-        logits = self.discriminator(real), self.discriminator(fake)
-        for name, estimate in self.loss.estimates.items():
-            self.observed[name] = estimate(*logits).detach()
-        self.observed |= self.loss.saturation(*logits)
-        terms = (trick.discriminator_term(self, real, fake) for trick in self.tricks)
-        return sum(terms, start=self.loss.discriminator(*logits))
+        with self.learning("discriminator"):
+            judged = self.judge(self.show_real(real)), self.judge(self.show_fake(latent))
+            logits = judged[0].logits, judged[1].logits
+            for name, estimate in self.loss.estimates.items():
+                self.observed[name] = estimate(*logits).detach()
+            self.observed |= self.loss.saturation(*logits)
+            terms = (trick.discriminator_term(self, *judged) for trick in self.tricks)
+            return sum(terms, start=self.loss.discriminator(*logits))
 
-    def generator_loss(self, latent: Tensor) -> Tensor:
+    def generator_loss(self, latent: Tensor, real: "Batch | None" = None) -> Tensor:
         """Return the generator's loss on the samples of ``latent``, (M, latent_size).
 
         No gradient is computed for the discriminator's parameters, but under consensus
         optimisation.
+
+        Args:
+            latent: (M, latent_size).
+            real: real samples, where the model, or a trick, compares with them.
         """
-        fake = self.generator(latent)
-        with self.constant(self.discriminator):
-            terms = (trick.generator_term(self, fake) for trick in self.tricks)
-            return sum(terms, start=self.loss.generator(self.discriminator(fake)))
+        with self.learning("generator"):
+            judged = (
+                None if real is None else self.judge(self.show_real(real)),
+                self.judge(self.show_fake(latent)),
+            )
+            terms = [trick.generator_term(self, *judged) for trick in self.tricks]
+            if not any(trick.replaces_objective for trick in self.tricks):
+                terms.append(self.generator_objective(*judged))
+            return sum(terms[1:], start=terms[0])
+
+    def generator_objective(self, real: Judged | None, fake: Judged) -> Tensor:
+        """Return the adversarial part of the generator's loss."""
+        return self.loss.generator(fake.logits)
 
     @contextlib.contextmanager
-    def constant(self, network: nn.Module) -> Iterator[None]:
-        """Treat the parameters of ``network`` as constants in what the ``with`` block computes.
+    def learning(self, side: str) -> Iterator[None]:
+        """Treat all parameters but those of ``side`` as constants in the ``with`` block.
 
         Under consensus optimisation they stay variables: each side's gradient is differentiated
         with respect to all parameters.
         """
-        learning = [p for p in network.parameters() if p.requires_grad and not self.consensus]
-        for parameter in learning:
+        own = set(self.parameters_of(side))
+        others = [p for p in self.parameters() if p.requires_grad and p not in own]
+        constants = [] if self.consensus else others
+        for parameter in constants:
             parameter.requires_grad_(False)
         try:
             yield
         finally:
-            for parameter in learning:
+            for parameter in constants:
                 parameter.requires_grad_(True)
 
     def agree(self, weight: float) -> None:
@@ -200,9 +261,10 @@ class GAN(nn.Module):
         # fused: one pass over the parameters, where the default makes ten
         return torch.optim.Adam(parameters, lr=2e-4, betas=(0.5, 0.999), fused=True)
 
+    def parameters_of(self, side: str) -> Iterable[nn.Parameter]:
+        """Return what a side learns: by default the parameters of the network of that name."""
+        return getattr(self, side).parameters()
+
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Return a new optimizer of each side."""
-        return {
-            "generator": self.optimizer(self.generator.parameters()),
-            "discriminator": self.optimizer(self.discriminator.parameters()),
-        }
+        return {side: self.optimizer(self.parameters_of(side)) for side in self.sides}

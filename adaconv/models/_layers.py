@@ -34,8 +34,8 @@ def check_image_size(image_size: int, multiple: int = 1) -> None:
         raise ValueError(f"image_size must be {kind}, got {image_size}")
 
 
-def doublings(image_size: int) -> int:
-    """Return how often 4×4 doubles to ``image_size``; raise unless it is 8, 16, 32, 64, ...
+def doublings(image_size: int, least: int = 8) -> int:
+    """Return how often 4×4 doubles to ``image_size``; raise unless it is ``least``, doubled or not.
 
     >>> doublings(32)
     3
@@ -43,8 +43,9 @@ def doublings(image_size: int) -> int:
     if isinstance(image_size, bool) or not isinstance(image_size, int):
         raise TypeError(f"image_size must be an integer, got {image_size!r}")
     count = image_size.bit_length() - 3
-    if count < 1 or image_size != 4 * 2**count:
-        raise ValueError(f"image_size must be 8, 16, 32, 64 or so on, got {image_size}")
+    if image_size < least or image_size != 4 * 2**count:
+        sizes = ", ".join(str(least * 2**index) for index in range(4))
+        raise ValueError(f"image_size must be {sizes} or so on, got {image_size}")
     return count
 
 
@@ -64,3 +65,16 @@ def initialize(layer: Layer) -> Layer:
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
     return layer
+
+
+def initialize_normal(layer: nn.Module) -> None:
+    """Draw weights from N(0, 0.02²), gains of batch normalisation from N(1, 0.02²); biases are 0.
+
+    Source: Radford et al., "Unsupervised Representation Learning with Deep Convolutional Generative
+    Adversarial Networks", 2016, section 4, and the authors' code.
+    """
+    norms = nn.BatchNorm1d | nn.BatchNorm2d
+    if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear | norms):
+        nn.init.normal_(layer.weight, float(isinstance(layer, norms)), 0.02)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)

@@ -48,12 +48,13 @@ class PointDiscriminator(nn.Module):
 
     def __init__(self, width: float = 1.0, *, hidden: Sequence[int] = HIDDEN) -> None:
         super().__init__()
-        self.layers = _dense(2, hidden, width, 1)
+        *layers, self.head = _dense(2, hidden, width, 1)
+        self.layers = nn.Sequential(*layers)
 
     def forward(self, points: Tensor) -> Tensor:
         """Map points (N, 2) to logits (N,)."""
         check_shape("points", points, 2)
-        return self.layers(points).squeeze(1)
+        return self.head(self.layers(points)).squeeze(1)
 
 
 def _dense(inputs: int, hidden: Sequence[int], width: float, outputs: int) -> nn.Sequential:

@@ -2,11 +2,12 @@
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from adaconv.models._gan import GAN
+from adaconv.models._switches import switch_on
 from adaconv.nn._names import unknown
 
 
@@ -51,7 +52,14 @@ def names() -> list[str]:
     return sorted(name for family in _FAMILIES for name in family.listed)
 
 
-def create(name: str, image_size: int = 32, width: float = 1.0, **options: Any) -> GAN:
+def create(
+    name: str,
+    image_size: int = 32,
+    width: float = 1.0,
+    *,
+    tricks: Sequence[str] = (),
+    **options: Any,
+) -> GAN:
     """Build a model by name, newly initialised from PyTorch's global random state.
 
     Args:
@@ -60,6 +68,9 @@ def create(name: str, image_size: int = 32, width: float = 1.0, **options: Any) 
             Upper and lower case are the same.
         image_size: height and width of the images in pixels; what a model can make differs.
         width: factor on the number of channels of all hidden layers.
+        tricks: what to add, in any order: "minibatch-discrimination", "virtual-batch-norm",
+            "feature-matching", "label-smoothing", "historical-averaging" or "consensus"; values
+            follow behind colons, as in ``"label-smoothing:0.9:0.1"``, α and β.
         **options: the model's own options, such as ``loss``, ``setting`` and ``regressor``: the
             keyword arguments of the function that builds it, see :func:`options`.
 
@@ -67,7 +78,8 @@ def create(name: str, image_size: int = 32, width: float = 1.0, **options: Any) 
         The model; ``create(**model.config)`` builds another one like it.
 
     Raises:
-        ValueError: no model has that name, or an argument is out of range.
+        ValueError: no model or trick has that name, the model cannot take a trick, or an argument
+            is out of range.
         TypeError: the model has no such option, or its value is of another type.
 
     Example:
@@ -83,7 +95,9 @@ def create(name: str, image_size: int = 32, width: float = 1.0, **options: Any) 
         if not _fits(value, known[option]):
             expected = getattr(known[option], "__name__", known[option])
             raise TypeError(f"model {name}: {option} must be of type {expected}, got {value!r}")
-    return family.build(match, image_size, width, **options)
+    gan = family.build(match, image_size, width, **options)
+    switch_on(gan, tricks)
+    return gan
 
 
 def options(name: str) -> list[str]:

@@ -9,6 +9,7 @@ from adaconv.losses import gradient_penalty
 
 if TYPE_CHECKING:
     from adaconv.models._gan import GAN
+    from adaconv.models._shown import Judged
 
 
 class Trick(nn.Module):
@@ -16,15 +17,30 @@ class Trick(nn.Module):
 
     A trick overrides what it needs. What it keeps from step to step it registers as buffers: they
     move with the model, and are saved and resumed with it.
+
+    Attributes:
+        replaces_objective: the term of the generator stands for the adversarial part of its loss.
     """
 
-    def discriminator_term(self, gan: "GAN", real: Tensor, fake: Tensor) -> Tensor:
-        """Return what the discriminator's loss on these samples grows by."""
-        return fake.new_zeros(())
+    replaces_objective: bool = False
 
-    def generator_term(self, gan: "GAN", fake: Tensor) -> Tensor:
-        """Return what the generator's loss on these samples grows by."""
-        return fake.new_zeros(())
+    def attach(self, gan: "GAN") -> None:
+        """Change what has to change in a new model.
+
+        Raises:
+            ValueError: the model cannot take the trick; the message says why.
+        """
+
+    def discriminator_term(self, gan: "GAN", real: "Judged", fake: "Judged") -> Tensor:
+        """Return what the discriminator's loss on these samples grows by."""
+        return fake.logits.new_zeros(())
+
+    def generator_term(self, gan: "GAN", real: "Judged | None", fake: "Judged") -> Tensor:
+        """Return what the generator's loss on these samples grows by.
+
+        ``real`` is there where ``gan.data_sides`` have the generator.
+        """
+        return fake.logits.new_zeros(())
 
     def after_update(self, gan: "GAN", side: str) -> None:
         """Do what is due when the optimizer of ``side`` has made its step."""
@@ -55,6 +71,22 @@ class GradientPenalty(Trick):
         super().__init__()
         self.weight = weight
 
-    def discriminator_term(self, gan: "GAN", real: Tensor, fake: Tensor) -> Tensor:
+    def discriminator_term(self, gan: "GAN", real: "Judged", fake: "Judged") -> Tensor:
         """Return the penalty between these samples."""
-        return self.weight * gradient_penalty(gan.discriminator, real, fake)
+        return self.weight * gradient_penalty(gan.discriminator, real.samples, fake.samples)
+
+
+class Consensus(Trick):
+    """The model is trained by consensus optimisation, see :meth:`GAN.agree`.
+
+    Args:
+        weight: γ.
+    """
+
+    def __init__(self, weight: float = 10.0) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def attach(self, gan: "GAN") -> None:
+        """Let all sides move at once."""
+        gan.agree(self.weight)

@@ -2,6 +2,8 @@
 
 import re
 from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -32,14 +34,14 @@ class AdaGANGenerator(nn.Module):
     3×3 convolution, tanh                               3 × S²
     ==================================================  ============
 
-    The first ``adaptive`` of the four convolutions are :class:`adaconv.nn.AdaConvBlock`, the others
-    ordinary.
+    The first ``adaptive`` of the four convolutions are adaptive blocks, the others ordinary.
 
     Args:
         image_size: S, a multiple of 8.
         width: factor on the channels, the images' 3 apart.
         adaptive: how many convolutions are adaptive, counted from the lowest resolution, 0 to 4.
-        adaptive_kernel_size, regressor, negative_slope: arguments of the blocks.
+        block: what they are: :class:`adaconv.nn.AdaConvBlock`, or one of its relatives.
+        **block_options: arguments of the blocks, such as ``adaptive_kernel_size``.
 
     Raises:
         TypeError, ValueError: an argument is out of range.
@@ -58,20 +60,14 @@ class AdaGANGenerator(nn.Module):
         width: float = 1.0,
         *,
         adaptive: int = len(CONVOLUTIONS),
-        adaptive_kernel_size: int = 3,
-        regressor: str = "separable",
-        negative_slope: float = 0.0,
+        block: Callable[..., nn.Module] = AdaConvBlock,
+        **block_options: Any,
     ) -> None:
         super().__init__()
         check_image_size(image_size, 8)
         check_width(width)
         if adaptive not in range(len(CONVOLUTIONS) + 1):
             raise ValueError(f"adaptive must be 0 to {len(CONVOLUTIONS)}, got {adaptive!r}")
-        block_options = {
-            "adaptive_kernel_size": adaptive_kernel_size,
-            "regressor": regressor,
-            "negative_slope": negative_slope,
-        }
         size, channels = image_size // 8, scaled(DENSE_CHANNELS, width)
         self.dense = initialize(nn.Linear(LATENT_SIZE, channels * size**2))
         self.map = nn.Unflatten(1, (channels, size, size))
@@ -79,8 +75,8 @@ class AdaGANGenerator(nn.Module):
         for index, (after, upsample) in enumerate(CONVOLUTIONS):
             last = index == len(CONVOLUTIONS) - 1
             after = after if last else scaled(after, width)
-            options = block_options if index < adaptive else None
-            self.stages.append(_stage(channels, after, upsample, last, options))
+            convolution = partial(block, **block_options) if index < adaptive else None
+            self.stages.append(_stage(channels, after, upsample, last, convolution))
             channels = after
 
     def forward(self, latent: Tensor) -> Tensor:
@@ -90,14 +86,16 @@ class AdaGANGenerator(nn.Module):
 
 
 def _stage(
-    before: int, after: int, upsample: int, last: bool, block_options: dict[str, Any] | None
+    before: int,
+    after: int,
+    upsample: int,
+    last: bool,
+    block: Callable[..., nn.Module] | None,
 ) -> nn.Sequential:
-    """Return one row of the table; its convolution is adaptive where there are options for it."""
+    """Return one row of the table; its convolution is ordinary where there is no block."""
     layers: OrderedDict[str, nn.Module] = OrderedDict()
-    if block_options is not None:
-        layers["conv"] = AdaConvBlock(
-            before, after, 3, padding=1, upsample=upsample, **block_options
-        )
+    if block is not None:
+        layers["conv"] = block(before, after, 3, padding=1, upsample=upsample)
     else:
         layers["upsample"] = nn.Upsample(scale_factor=upsample)
         layers["conv"] = initialize(nn.Conv2d(before, after, 3, padding=1))
@@ -144,11 +142,56 @@ def baseline(
     )
 
 
-@register(
-    r"adagan-(?:full-|(?P<adaptive>[123])-)?(?P<kernel>(?:[1-9]\d*)?[13579])x(?P=kernel)",
-    *(f"adagan-{n}-3x3" for n in (1, 2, 3)),
-    *(f"adagan-{k}x{k}" for k in (3, 5, 7)),
-)
+def family(kind: str = "") -> tuple[str, ...]:
+    """Return what :func:`register` takes of ``adagan-KIND-KxK`` and ``adagan-KIND-n-KxK``."""
+    name = f"adagan-{kind}-" if kind else "adagan-"
+    number = r"(?:full-|(?P<adaptive>[123])-)?(?P<kernel>(?:[1-9]\d*)?[13579])x(?P=kernel)"
+    published = ("1-3x3", "2-3x3", "3-3x3", "3x3", "5x5", "7x7")
+    return (name + number, *(name + member for member in (("3x3",) if kind else published)))
+
+
+def build(
+    match: re.Match[str],
+    block: Callable[..., nn.Module],
+    image_size: int,
+    width: float,
+    *,
+    wide: bool,
+    loss: str,
+    **block_options: Any,
+) -> GAN:
+    """Build a member of a :func:`family`.
+
+    Args:
+        match: the name, with the groups ``adaptive`` (n; all four convolutions without it) and
+            ``kernel`` (K, the ``adaptive_kernel_size`` of the blocks).
+        block: the adaptive blocks.
+        image_size: height and width of the images in pixels, a multiple of 8.
+        width: factor on the channels of generator and discriminator.
+        wide: take the wide discriminator, see :class:`adaconv.models.sngan.SNGANDiscriminator`.
+        loss: name of the loss, a key of :data:`adaconv.losses.LOSSES`.
+        **block_options: options of the model that are arguments of the blocks.
+    """
+    generator = AdaGANGenerator(
+        image_size,
+        width,
+        adaptive=int(match["adaptive"] or len(CONVOLUTIONS)),
+        block=block,
+        adaptive_kernel_size=int(match["kernel"]),
+        **block_options,
+    )
+    config = {
+        "name": match[0].replace("-full", ""),
+        "image_size": image_size,
+        "width": width,
+        "wide": wide,
+        "loss": loss,
+        **block_options,
+    }
+    return GAN(generator, SNGANDiscriminator(image_size, width, wide=wide), config, LATENT_SIZE)
+
+
+@register(*family())
 def adagan(
     match: re.Match[str],
     image_size: int,
@@ -162,8 +205,7 @@ def adagan(
     """Build AdaGAN-KxK or AdaGAN-n-KxK.
 
     Args:
-        match: the name, with the groups ``adaptive`` (n; all four convolutions without it) and
-            ``kernel`` (K, the ``adaptive_kernel_size`` of the blocks).
+        match: the name, see :func:`build`.
         image_size: height and width of the images in pixels, a multiple of 8.
         width: factor on the channels of generator and discriminator.
         wide: take the wide discriminator, see :class:`adaconv.models.sngan.SNGANDiscriminator`.
@@ -174,21 +216,5 @@ def adagan(
     Source: Nguyen & Ray, "Generative Adversarial Networks using Adaptive Convolution", 2018, tables
     1 and 2.
     """
-    generator = AdaGANGenerator(
-        image_size,
-        width,
-        adaptive=int(match["adaptive"] or len(CONVOLUTIONS)),
-        adaptive_kernel_size=int(match["kernel"]),
-        regressor=regressor,
-        negative_slope=negative_slope,
-    )
-    config = {
-        "name": match[0].replace("-full", ""),
-        "image_size": image_size,
-        "width": width,
-        "wide": wide,
-        "loss": loss,
-        "regressor": regressor,
-        "negative_slope": negative_slope,
-    }
-    return GAN(generator, SNGANDiscriminator(image_size, width, wide=wide), config, LATENT_SIZE)
+    options: dict[str, Any] = {"regressor": regressor, "negative_slope": negative_slope}
+    return build(match, AdaConvBlock, image_size, width, wide=wide, loss=loss, **options)

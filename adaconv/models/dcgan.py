@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from adaconv.models._gan import GAN
-from adaconv.models._layers import check_shape, check_width, doublings, scaled
+from adaconv.models._layers import check_shape, check_width, doublings, initialize_normal, scaled
 from adaconv.models._registry import register
 
 LATENT_SIZE = 100
@@ -69,7 +69,7 @@ class DCGANGenerator(nn.Module):
             layers += _activation(after, norm)
         layers += [nn.ConvTranspose2d(channels[-1], 3, **window, bias=bias), nn.Tanh()]
         self.layers = nn.Sequential(*layers)
-        self.apply(_initialize)
+        self.apply(initialize_normal)
 
     def forward(self, latent: Tensor) -> Tensor:
         """Map latents (N, latent_size) to images (N, 3, S, S)."""
@@ -126,13 +126,14 @@ class DCGANDiscriminator(nn.Module):
             )
             layers += [nn.BatchNorm2d(after)] if normalised else []
             layers.append(nn.LeakyReLU(0.2))
-        self.layers = nn.Sequential(*layers, nn.Conv2d(channels[-1], 1, 4, bias=bias))
-        self.apply(_initialize)
+        self.layers = nn.Sequential(*layers)
+        self.head = nn.Conv2d(channels[-1], 1, 4, bias=bias)
+        self.apply(initialize_normal)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (N, 3, S, S) to logits (N,)."""
         check_shape("images", images, 3, self.image_size, self.image_size)
-        return self.layers(images).flatten()
+        return self.head(self.layers(images)).flatten()
 
 
 def _channels(image_size: int, width: float, base: int) -> list[int]:
@@ -143,14 +144,6 @@ def _channels(image_size: int, width: float, base: int) -> list[int]:
 
 def _activation(channels: int, norm: bool) -> list[nn.Module]:
     return [nn.BatchNorm2d(channels), nn.ReLU()] if norm else [nn.ReLU()]
-
-
-def _initialize(layer: nn.Module) -> None:
-    """Weights from N(0, 0.02²), gains of batch normalisation from N(1, 0.02²), biases 0."""
-    if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.BatchNorm2d):
-        nn.init.normal_(layer.weight, float(isinstance(layer, nn.BatchNorm2d)), 0.02)
-        if layer.bias is not None:
-            nn.init.zeros_(layer.bias)
 
 
 class DCGAN(GAN):

@@ -104,14 +104,14 @@ class MLPDiscriminator(nn.Module):
             nn.Dropout(0.5),
             Maxout(units, units),
             nn.Dropout(0.5),
-            nn.Linear(units, 1),
         )
+        self.head = nn.Linear(units, 1)
         self.apply(lambda layer: _uniform(layer, 0.005))
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (N, 3, S, S) to logits (N,)."""
         check_shape("images", images, 3, self.image_size, self.image_size)
-        return self.layers(images).squeeze(1)
+        return self.head(self.layers(images)).squeeze(1)
 
 
 def _uniform(layer: nn.Module, bound: float) -> None:

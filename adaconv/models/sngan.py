@@ -73,13 +73,13 @@ class SNGANDiscriminator(nn.Module):
             convolution = nn.Conv2d(before, after, size, stride, padding=1)
             layers += [spectral_norm(initialize(convolution)), nn.LeakyReLU(0.1, inplace=True)]
         self.features = nn.Sequential(*layers)
-        self.dense = spectral_norm(initialize(nn.Linear(channels[-1] * (image_size // 8) ** 2, 1)))
+        self.head = spectral_norm(initialize(nn.Linear(channels[-1] * (image_size // 8) ** 2, 1)))
         spectral_norm_(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (N, 3, S, S) to logits (N,)."""
         check_shape("images", images, 3, self.image_size, self.image_size)
-        return self.dense(self.features(images).flatten(1)).squeeze(1)
+        return self.head(self.features(images).flatten(1)).squeeze(1)
 
 
 class SNGANGenerator(nn.Module):

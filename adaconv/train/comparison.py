@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from torch import Tensor
-
 import adaconv
+from adaconv.data import Batch
 from adaconv.models import GAN
 from adaconv.train.updates import Updates
 
@@ -47,7 +46,7 @@ class Comparison:
         )
 
 
-def compare(fabric: "Fabric", gan: GAN, batches: Sequence[Tensor], *names: str) -> Comparison:
+def compare(fabric: "Fabric", gan: GAN, batches: Sequence[Batch], *names: str) -> Comparison:
     """Time training steps on two backends in turn, A B A B ..., each on its own copy of the model.
 
     A step has as many updates of the discriminator as there are batches. The first step of each
@@ -83,7 +82,7 @@ def compare(fabric: "Fabric", gan: GAN, batches: Sequence[Tensor], *names: str) 
     )
 
 
-def _timed_step(updates: Updates, name: str, batches: Sequence[Tensor]) -> float:
+def _timed_step(updates: Updates, name: str, batches: Sequence[Batch]) -> float:
     """Seconds of one step on the backend ``name``."""
     with adaconv.backend(name):
         return timed_step(updates, batches).seconds
@@ -98,7 +97,7 @@ class Step:
     """Of the discriminator on each of its batches, then of the others."""
 
 
-def timed_step(updates: Updates, batches: Sequence[Tensor]) -> Step:
+def timed_step(updates: Updates, batches: Sequence[Batch]) -> Step:
     """Take the turns of one step; each that learns from data takes the next of the batches."""
     rest = iter(batches)
     gan = updates.gan

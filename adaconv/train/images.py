@@ -70,9 +70,11 @@ def scatter(points: Tensor, *, side: int = 256, extent: float = 2.5) -> Tensor:
     return canvas
 
 
-def save_samples(samples: Tensor, path: str | os.PathLike[str]) -> None:
+def save_samples(
+    samples: Tensor, path: str | os.PathLike[str], *, columns: int | None = None
+) -> None:
     """Write a :func:`grid` of images, or a :func:`scatter` of points, as :func:`save_grid` does."""
-    _save(scatter(samples) if samples.dim() == 2 else grid(samples), path)
+    _save(scatter(samples) if samples.dim() == 2 else grid(samples, columns=columns), path)
 
 
 def save_grid(images: Tensor, path: str | os.PathLike[str], *, columns: int | None = None) -> None:

@@ -99,7 +99,7 @@ class Lines:
 
 
 def _text(row: dict[str, float]) -> str:
-    return (
-        f"D {row['discriminator_loss']:.3f}  G {row['generator_loss']:.3f}  "
-        f"{row['images_per_second']:.1f} images/s"
+    losses = (
+        f"{name[0].upper()} {value:.3f}" for name, value in row.items() if name.endswith("_loss")
     )
+    return f"{'  '.join(losses)}  {row['images_per_second']:.1f} images/s"

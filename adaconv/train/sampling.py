@@ -1,8 +1,11 @@
-"""Samples from latents, as a trained generator is used."""
+"""A trained model in use: samples from latents, and what can be measured on data."""
+
+from collections import defaultdict
 
 import torch
 from torch import Tensor
 
+from adaconv.data import LabelledData, TensorData
 from adaconv.models import GAN
 
 BATCH = 64
@@ -21,3 +24,28 @@ def sample(gan: GAN, latent: Tensor) -> Tensor:
         return torch.cat([gan.generator(batch) for batch in latent.split(BATCH)])
     finally:
         gan.generator.train(training)
+
+
+@torch.no_grad()
+def evaluate(gan: GAN, dataset: TensorData) -> dict[str, float]:
+    """Return the means over all items of what the model measures, as ``test_NAME``.
+
+    The items come in bounded batches, see :meth:`adaconv.models.GAN.evaluate`; the model's mode is
+    left as it was.
+
+    Args:
+        gan: the model.
+        dataset: data with labels that the model was not trained on.
+    """
+    device = next(gan.parameters()).device
+    items, training = LabelledData(dataset), gan.training
+    totals: defaultdict[str, float] = defaultdict(float)
+    gan.eval()
+    try:
+        for indices in torch.arange(len(items)).split(BATCH):
+            batch = items.__getitems__(indices.tolist()).to(device)
+            for name, mean in gan.evaluate(batch).items():
+                totals[name] += mean.item() * len(batch)
+    finally:
+        gan.train(training)
+    return {f"test_{name}": total / len(items) for name, total in totals.items()}

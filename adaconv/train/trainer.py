@@ -25,7 +25,7 @@ from adaconv.train.interruption import Interruption, TrainingInterruptedError
 from adaconv.train.metrics import Meter, MetricsFile
 from adaconv.train.progress import Report, report
 from adaconv.train.random import random_state, set_random_state
-from adaconv.train.sampling import sample
+from adaconv.train.sampling import evaluate, sample
 from adaconv.train.summary import Summary
 from adaconv.train.updates import TrainingDivergedError, Updates
 
@@ -74,6 +74,8 @@ class Trainer:
         config: settings.
         console: where progress is shown; standard output by default.
         watch: called with the step and the model wherever samples are saved.
+        test: data to evaluate the model on whenever samples are drawn, see
+            :meth:`adaconv.models.GAN.evaluate`; none by default.
 
     Raises:
         ValueError: the data do not fit the model, or a setting does not fit the data.
@@ -91,11 +93,12 @@ class Trainer:
         config: TrainConfig | None = None,
         console: Console | None = None,
         watch: Callable[[int, GAN], None] | None = None,
+        test: data.TensorData | None = None,
     ) -> None:
         with extra("training"):
             from lightning_fabric import Fabric
         self.config = config = config or TrainConfig()
-        self.gan, self.dataset, self.out = gan, dataset, Path(out)
+        self.gan, self.dataset, self.test, self.out = gan, dataset, test, Path(out)
         self.console = console or Console()
         self.watch = watch
         self.batch_size = config.batch_size or gan.batch_size
@@ -108,11 +111,16 @@ class Trainer:
         #: Backends of this run and of the comparison at its end.
         self.backend = self._select(config.backend)
         self.against = None if config.compare is None else self._select(config.compare)
+        self._check_labels()
         self.stream = data.loader(
-            dataset, self.batch_size, seed=config.seed, workers=config.workers
+            data.LabelledData(dataset) if gan.labelled else dataset,
+            self.batch_size,
+            seed=config.seed,
+            workers=config.workers,
         )
+        gan.prepare(dataset)
         self.updates = Updates(self.fabric, gan)
-        self.latent = gan.latent(
+        self.latent = gan.shown_latent(
             config.samples, generator=torch.Generator().manual_seed(config.seed)
         )
         self._check_shapes()
@@ -181,6 +189,9 @@ class Trainer:
             return last or self.step % every == 0
 
         row = None
+        if self.test is not None and due(self.config.sample_every):
+            with self._scope(), self.fabric.autocast():
+                meter.note(evaluate(self.gan, self.test))
         if due(self.config.log_every):
             with self._scope(), self.fabric.autocast():
                 row = meter.take() | self.diagnostics.measure()
@@ -224,7 +235,7 @@ class Trainer:
         with self._scope(), self.fabric.autocast():
             samples = sample(self.gan, self.latent)
         for path in (self.out / HISTORY / f"{self.step:06d}.png", self.out / SAMPLES):
-            save_samples(samples, path)
+            save_samples(samples, path, columns=self.gan.columns)
         if self.watch is not None:
             self.watch(self.step, self.gan)
 
@@ -276,6 +287,19 @@ class Trainer:
         """Where the user names a backend, nothing else runs; else each call may choose."""
         name = self.config.backend
         return contextlib.nullcontext() if name is None else adaconv.backend(name)
+
+    def _check_labels(self) -> None:
+        gan, dataset = self.gan, self.dataset
+        if gan.labelled and dataset.labels is None:
+            raise ValueError(
+                f"{gan.name} needs data with labels, {dataset.name} has none; there are labels in: "
+                f"{', '.join(data.names(labelled=True))}"
+            )
+        if gan.labelled and len(dataset.classes) != gan.config["classes"]:
+            raise ValueError(
+                f"{gan.name} is made for {gan.config['classes']} classes, {dataset.name} has "
+                f"{len(dataset.classes)}: set the option classes"
+            )
 
     def _check_shapes(self) -> None:
         with self._scope(), self.fabric.autocast():

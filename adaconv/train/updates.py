@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from adaconv.data import Batch
 from adaconv.models import GAN
 
 if TYPE_CHECKING:  # an optional package
@@ -34,9 +35,7 @@ class Updates:
         for side in self.optimizers:
             self.gan.mark_forward_method(f"{side}_loss")
 
-    def turn(
-        self, sides: Sequence[str], count: int, real: Tensor | None = None
-    ) -> dict[str, float]:
+    def turn(self, sides: Sequence[str], count: int, real: Batch | None = None) -> dict[str, float]:
         """Update the networks of ``sides``, all from gradients where all of them are before.
 
         Each loss reaches its own side's parameters only, and all see the same latents. Where the
@@ -59,8 +58,8 @@ class Updates:
         found: dict[str, float] = {}
         losses: dict[str, Tensor] = {}
         for side in sides:
-            given = (real, latent) if side in self.gan.data_sides else (latent,)
-            losses[side], measured = self._loss(side, *given)
+            data = {"real": real} if side in self.gan.data_sides else {}
+            losses[side], measured = self._loss(side, latent=latent, **data)
             found |= measured
             if not self.gan.consensus:  # before the next side, so that its graph can go
                 self._steppers[side].zero_grad()
@@ -81,12 +80,12 @@ class Updates:
         if self.fabric.device.type != "cpu":
             torch.accelerator.synchronize(self.fabric.device)
 
-    def _loss(self, side: str, *inputs: Tensor | None) -> tuple[Tensor, dict[str, float]]:
+    def _loss(self, side: str, **inputs: Batch | None) -> tuple[Tensor, dict[str, float]]:
         """Compute the loss of a side, and what was measured."""
         observed = self.gan.observed
         observed.clear()
         with self.fabric.autocast():
-            loss = getattr(self.gan, f"{side}_loss")(*inputs)
+            loss = getattr(self.gan, f"{side}_loss")(**inputs)
         value = loss.item()
         if not math.isfinite(value):  # before the update: it would spoil the weights
             raise TrainingDivergedError(f"the {side}'s loss is {value}")

@@ -138,7 +138,7 @@ def test_discriminator_is_the_published_network():
         x = nn.functional.conv2d(x, layer.weight, layer.bias, stride, padding=1)
         x = torch.where(x > 0, x, 0.1 * x)
     assert x.shape[2:] == (2, 2)
-    expected = x.flatten(1) @ discriminator.dense.weight[0] + discriminator.dense.bias
+    expected = x.flatten(1) @ discriminator.head.weight[0] + discriminator.head.bias
     torch.testing.assert_close(discriminator(images), expected)
 
 
@@ -258,7 +258,7 @@ def test_state_dict_names():
     expected += [f"generator.stages.0.conv.{name}" for name in block]
     expected += [f"generator.stages.{i}.conv.{n}" for i in (1, 2, 3) for n in ("weight", "bias")]
     expected += [name.format(i) for i in range(3) for name in stage]
-    for layer in [*(f"features.{2 * i}" for i in range(7)), "dense"]:
+    for layer in [*(f"features.{2 * i}" for i in range(7)), "head"]:
         expected += [
             f"discriminator.{layer}.bias",
             f"discriminator.{layer}.parametrizations.weight.original",

@@ -3,22 +3,29 @@
 import re
 
 import pytest
+from systems import IMAGE_SIZES
 
 from adaconv import models
 
 
 def test_names():
     assert models.names() == [
+        "acgan",
         "adagan-1-3x3",
         "adagan-2-3x3",
         "adagan-3-3x3",
         "adagan-3x3",
         "adagan-5x5",
         "adagan-7x7",
+        "adagan-local-3x3",
+        "adagan-sep-3x3",
         "baseline",
+        "cgan",
         "consensus",
         "dcgan",
         "gan",
+        "improved-gan",
+        "infogan",
         "sngan",
         "wgan",
         "wgan-gp",
@@ -27,9 +34,10 @@ def test_names():
 
 @pytest.mark.parametrize("name", models.names())
 def test_every_listed_name_is_a_model(name):
-    gan = models.create(name, 8, width=0.05)
+    size = IMAGE_SIZES.get(name, 8)
+    gan = models.create(name, size, width=0.05)
     assert gan.name == name
-    assert gan.image_size == 8
+    assert gan.image_size == size
 
 
 @pytest.mark.parametrize(
@@ -38,6 +46,8 @@ def test_every_listed_name_is_a_model(name):
         ("AdaGAN-3x3", "adagan-3x3"),
         ("adagan-full-3x3", "adagan-3x3"),
         ("adagan-2-11x11", "adagan-2-11x11"),
+        ("AdaGAN-sep-2-5x5", "adagan-sep-2-5x5"),
+        ("adagan-local-full-7x7", "adagan-local-7x7"),
         ("Baseline", "baseline"),
     ],
 )
@@ -59,7 +69,7 @@ def test_unknown_name_gives_the_nearest(name, nearest):
     ["resnet", "adagan-4x4", "adagan-3x5", "adagan-0x0", "adagan-4-3x3", "adagan-03x03", "", None],
 )
 def test_unknown_name_lists_all(name):
-    with pytest.raises(ValueError, match="There are: adagan-1-3x3, adagan-2-3x3"):
+    with pytest.raises(ValueError, match="There are: acgan, adagan-1-3x3, adagan-2-3x3"):
         models.create(name)
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from lightning_fabric import Fabric
-from systems import SYSTEMS, small
+from systems import SYSTEMS, drawn, noise, small
 
 import adaconv
 from adaconv import models
@@ -22,14 +22,12 @@ def losses(system, backend):
     with torch.no_grad():  # as they start, so narrow networks make images that hardly differ
         for parameter in gan.parameters():
             parameter.mul_(5)
-    shape = gan.generator.eval()(gan.latent(1)).shape[1:]
-    gan.train()
     updates = Updates(Fabric(accelerator="cpu", devices=1), gan)
     found = []
     with adaconv.backend(backend):
         for step in range(1, STEPS + 1):
             for sides in gan.turns(min(gan.discriminator_steps(step, gan.n_dis), 10)):
-                measured = updates.turn(sides, 4, torch.rand(4, *shape, dtype=dtype) * 2 - 1)
+                measured = updates.turn(sides, 4, drawn(gan, 4, dtype))
                 found += (measured[f"{side}_loss"] for side in sides)
     return torch.tensor(found)
 
@@ -47,8 +45,12 @@ def test_training_is_that_of_the_reference(system, cpu_backend):
 def test_sizes_and_settings(system):
     gan = small(system).eval()
     samples = gan.generator(gan.latent(3))
-    assert samples.shape == ((3, 2) if gan.config.get("points") else (3, 3, 8, 8))
-    assert gan.discriminator(samples).shape == (3,)
+    assert samples.shape == (3, *noise(gan).item_shape)
+    for shown in (gan.show_fake(gan.latent(3)), gan.show_real(drawn(gan, 3))):
+        judged = gan.judge(shown)
+        assert judged.logits.shape == (3,)
+        assert len(judged.features) == 3
+        assert judged.features.requires_grad
     optimizers = gan.optimizers()
     assert set(optimizers) == set(gan.sides)
     learning = {p for o in optimizers.values() for g in o.param_groups for p in g["params"]}
@@ -177,7 +179,7 @@ def test_rules_of_dcgan():
         for side in ("generator", "discriminator")
     }
     # Unflatten, ConvTranspose2d, BatchNorm2d, ReLU, Tanh; Conv2d, LeakyReLU
-    assert kinds == {"generator": "UCBRCBRCBRCT", "discriminator": "CLCBLCBLC"}
+    assert kinds == {"generator": "UCBRCBRCBRCT", "discriminator": "CLCBLCBL"}
 
 
 def test_maxout_takes_the_largest_piece():
@@ -216,5 +218,7 @@ def test_networks_refuse_other_shapes(system):
     gan = small(system)
     with pytest.raises(ValueError, match=r"latent must have shape \(N, \d+\), got \(1, 7\)"):
         gan.generator(torch.zeros(1, 7))
-    with pytest.raises(ValueError, match=r"must have shape \(N, .*\), got \(1, 3, 16, 16\)"):
-        gan.discriminator(torch.zeros(1, 3, 16, 16))
+    shown = gan.show_fake(gan.latent(2)).samples
+    wrong = torch.zeros(1, 3, 24, 24)
+    with pytest.raises(ValueError, match=r"must have shape \(N, .*\), got \(1, 3, 24, 24\)"):
+        gan.discriminator((wrong, *shown[1:]) if isinstance(shown, tuple) else wrong)

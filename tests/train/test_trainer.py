@@ -202,9 +202,9 @@ def test_diverged_loss_stops_and_keeps_the_checkpoint(trainer, side, value, monk
     run = trainer(steps=8, checkpoint_every=2)
     compute = getattr(run.gan, f"{side}_loss")
 
-    def loss(*inputs: Tensor) -> Tensor:
+    def loss(**inputs: Tensor) -> Tensor:
         done = Counter(name for name, _ in run.gan.calls)[side]
-        return compute(*inputs) + (value if done == 4 else 0)
+        return compute(**inputs) + (value if done == 4 else 0)
 
     monkeypatch.setattr(run.gan, f"{side}_loss", loss)
     with pytest.raises(TrainingDivergedError, match=f"step 5: the {side}'s loss is {value}"):

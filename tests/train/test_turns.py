@@ -10,6 +10,7 @@ from torch import Tensor, nn
 import adaconv
 from adaconv import data
 from adaconv.models import GAN
+from adaconv.models._shown import Judged
 from adaconv.models._tricks import GradientPenalty, Trick, WeightClipping
 from adaconv.train import Checkpoint
 from adaconv.train.comparison import timed_step
@@ -23,11 +24,11 @@ class Counter(Trick):
         super().__init__()
         self.register_buffer("updates", torch.zeros(2))
 
-    def discriminator_term(self, gan: GAN, real: Tensor, fake: Tensor) -> Tensor:
-        return fake.new_tensor(3.0)
+    def discriminator_term(self, gan: GAN, real: Judged, fake: Judged) -> Tensor:
+        return fake.logits.new_tensor(3.0)
 
-    def generator_term(self, gan: GAN, fake: Tensor) -> Tensor:
-        return fake.new_tensor(5.0)
+    def generator_term(self, gan: GAN, real: Judged | None, fake: Judged) -> Tensor:
+        return fake.logits.new_tensor(5.0)
 
     def after_update(self, gan: GAN, side: str) -> None:
         self.updates[gan.sides.index(side)] += 1

@@ -28,7 +28,7 @@ HOW = (
 )
 
 
-@source("cifar10", splits=tuple(FILES))
+@source("cifar10", splits=tuple(FILES), labelled=("cifar10",))
 def load(request: Request) -> ImageData:
     """Read the python or the binary version, as an archive or as the folder extracted from it."""
     container = _files.find("cifar10", request.root, CANDIDATES, HOW)

@@ -23,7 +23,7 @@ HOW = (
 DEBIAN = ("/usr/share/datasets/fashion-mnist",)
 
 
-@source("fashion-mnist", splits=tuple(PREFIX))
+@source("fashion-mnist", splits=tuple(PREFIX), labelled=("fashion-mnist",))
 def load(request: Request) -> ImageData:
     """Read the IDX files, gzipped or not; a black border makes 32x32 of 28x28, gray becomes RGB."""
     images = read_idx(_find(request, "images-idx3-ubyte"), rank=3)

@@ -23,7 +23,7 @@ HOW = (
 )
 
 
-@source("stl10", splits=tuple(FILES))
+@source("stl10", splits=tuple(FILES), labelled=("stl10",))
 def load(request: Request) -> ImageData:
     """Read the binary version, as an archive or a folder; the train split is the unlabelled one.
 

@@ -12,7 +12,13 @@ from adaconv.data.datasets import PointData
 SPLITS = {"train": (100_000, 0), "test": (10_000, 1)}
 
 
-@source("toy2d:ring", "toy2d:grid", "toy2d:swiss", splits=tuple(SPLITS))
+@source(
+    "toy2d:ring",
+    "toy2d:grid",
+    "toy2d:swiss",
+    splits=tuple(SPLITS),
+    labelled=("toy2d:ring", "toy2d:grid"),
+)
 def load(request: Request) -> PointData:
     """Draw the points of one distribution; they are the same at every call.
 

@@ -37,7 +37,12 @@ NEUTRAL = {other: neutral for neutral, others in VARIANTS.items() for other in o
 SPLITS = {"train": (False,), "test": (True,), "all": (False, True)}
 
 
-@source("twemoji", "twemoji:skin-tones", splits=tuple(SPLITS))
+@source(
+    "twemoji",
+    "twemoji:skin-tones",
+    splits=tuple(SPLITS),
+    labelled=("twemoji", "twemoji:skin-tones"),
+)
 def load(request: Request) -> ImageData:
     """Read the emoji, composited on white; ``twemoji:skin-tones`` includes every skin tone.
 
