@@ -63,13 +63,13 @@ def lab(
             check_length(count, frames)
     recordings = []
     for name, (gan, count) in contenders.items():
+        print(f"{name}, {count} steps", flush=True)
         recording = record(name, gan, dataset, out / name, steps=count, frames=frames, seed=seed)
-        print(f"{name}: {recording}", flush=True)
         recordings.append(recording)
     extent = Camera(dataset).extent
     save_animation(recordings, dataset, extent, out / "lab.gif")
     save_page(recordings, dataset, extent, out / "lab.html")
-    print(*(f"{recording.name:30} {recording}" for recording in recordings), sep="\n")
+    print(*(f"{recording.name}: {recording}" for recording in recordings), sep="\n")
     print(f"animation in {out / 'lab.gif'}, page in {out / 'lab.html'}")
 
 

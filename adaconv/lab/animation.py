@@ -57,7 +57,7 @@ def save_animation(
         for film in films:
             film.show(index)
         pixels = _pixels(canvas)
-        pictures.append(Image.fromarray(pixels).quantize(64))
+        pictures.append(Image.fromarray(pixels).quantize(256))
     encoded = io.BytesIO()
     times = [SHORT] * (count - 1) + [LONG]
     pictures[0].save(
@@ -107,7 +107,7 @@ class _Film:
             if points:
                 (line,) = curves.plot([], [], color=colour, linewidth=1.3, label=label)
                 self.curves.append((line, points))
-        curves.set(xlim=(0, recording.frames[-1].step), ylim=(0, 1.08))
+        curves.set(xlim=(0, recording.frames[-1].step), ylim=(0, 1.6), yticks=(0, 0.5, 1))
         curves.legend(fontsize=6, frameon=False, loc="upper left", ncols=3)
         curves.tick_params(labelsize=6)
         curves.spines[["top", "right"]].set_visible(False)
@@ -117,7 +117,8 @@ class _Film:
         frame = self.recording.frames[min(index, len(self.recording.frames) - 1)]
         self.field.set_data(frame.field.numpy())
         self.samples.set_data(*frame.samples.T.numpy())
-        self.plane.set_title(f"{self.recording.name}, step {frame.step}", fontsize=9)
+        title = f"{self.recording.name}, step {frame.step}; field ±{frame.scale:.2g}"
+        self.plane.set_title(title, fontsize=8)
         for line, points in self.curves:
             past = [point for point in points if point[0] <= frame.step]
             line.set_data([step for step, _ in past], [value for _, value in past])

@@ -69,6 +69,7 @@ def _recording(recording: Recording, extent: float) -> dict[str, Any]:
                 "samples": _points(frame.samples, extent),
                 "field": _encoded((frame.field * 127).round().numpy().astype(np.int8)),
                 "side": len(frame.field),
+                "scale": frame.scale,
             }
             for frame in recording.frames
         ],

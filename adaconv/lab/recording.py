@@ -31,8 +31,10 @@ class Frame:
     samples: Tensor
     """(N, 2), always of the same latents."""
     field: Tensor
-    """What the discriminator says of the points of a grid, (S, S) in [-1, 1]: the first row is the
-    highest y, the first column the lowest x; 1 is real."""
+    """What the discriminator says of the points of a grid, (S, S), its greatest value being 1 or
+    -1: the first row is the highest y, the first column the lowest x; positive is real."""
+    scale: float
+    """What the field was divided by."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ class Camera:
     """Takes a :class:`Frame` at each call; give it to a trainer as its ``watch``.
 
     Where the discriminator's logits are log-odds its field is ``2 σ(D(x)) - 1``; a critic's is its
-    height between the lowest (-1) and the highest (1) in the picture. A discriminator that compares
+    height above the middle of the lowest and the highest. Both are divided by their greatest value,
+    as a discriminator near its equilibrium is near 0 everywhere. A discriminator that compares
     samples sees batches of points from all over the grid.
 
     Args:
@@ -77,11 +80,13 @@ class Camera:
         """Take a frame."""
         latent = gan.latent(SHOWN, generator=torch.Generator().manual_seed(self.seed))
         samples = sample(gan, latent).float().cpu()
-        self.frames.append(Frame(step, samples, self.field(gan)))
+        field = self.field(gan)
+        scale = field.abs().max().clamp(min=1e-12).item()
+        self.frames.append(Frame(step, samples, field / scale, scale))
 
     @torch.no_grad()
     def field(self, gan: GAN) -> Tensor:
-        """Return the discriminator's field, (S, S) in [-1, 1]; its mode stays as it was."""
+        """Return the discriminator's field, (S, S); its mode stays as it was."""
         axis = (torch.arange(SIDE) + 0.5) / SIDE * 2 - 1
         y, x = torch.meshgrid(-axis, axis, indexing="ij")
         first = next(gan.discriminator.parameters())
@@ -98,8 +103,7 @@ class Camera:
         logits = logits.float().cpu().reshape(SIDE, SIDE)
         if gan.loss.log_odds:
             return (logits / 2).tanh()  # 2 σ - 1
-        low, high = logits.min(), logits.max()
-        return (2 * logits - low - high) / (high - low).clamp(min=1e-12)
+        return logits - (logits.min() + logits.max()) / 2
 
 
 def check_length(steps: int, frames: int) -> None:

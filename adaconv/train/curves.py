@@ -28,7 +28,7 @@ PANELS = {
     "modes hit": ("modes",),
     "share of samples of high quality": ("quality",),
 }
-#: Panels whose measure is drawn on a logarithmic axis, and the range of those that have one.
+#: Panels whose measure is drawn on a logarithmic axis.
 LOGARITHMIC = {"norms of gradients"}
 COLOURS = ("#2f6db5", "#e08a2c", "#4f9a5b", "#a14d9b", "#8a6d5a", "#6b7a8f")
 STYLES = ("-", "--", ":")
@@ -76,10 +76,10 @@ def plot_metrics(runs: Mapping[str, Rows], out: str | os.PathLike[str]) -> None:
         )
     rows = -(-len(shown) // WIDE)
     figure = Figure(figsize=(5.5 * WIDE, 2.6 * rows + 0.6), dpi=110, layout="constrained")
-    panels = figure.subplots(rows, WIDE, squeeze=False).flat
+    panels = list(figure.subplots(rows, WIDE, squeeze=False).flat)
     for panel, (title, keys) in zip(panels, shown.items(), strict=False):
         _draw(panel, title, keys, runs)
-    for panel in list(panels)[len(shown) :]:
+    for panel in panels[len(shown) :]:
         panel.remove()
     encoded = io.BytesIO()
     figure.savefig(encoded, format="png")

@@ -33,7 +33,8 @@ def test_the_field_is_the_discriminators(ring):
     side = len(frame.field)
     first = camera.extent * (1 / side - 1)
     expected = 2 / (1 + np.exp(-(3 * first + first))) - 1
-    assert frame.field[0, 0].item() == pytest.approx(expected, abs=1e-5)
+    assert frame.field[0, 0].item() * frame.scale == pytest.approx(expected, abs=1e-5)
+    assert frame.field.abs().max() == 1
     assert (frame.field[:, 1:] >= frame.field[:, :-1]).all()
     assert (frame.field[1:] >= frame.field[:-1]).all()
 
@@ -94,7 +95,7 @@ def test_command(tmp_path, monkeypatch, capsys):
         (["--model", "gan", "gan"], "--model takes different models"),
         (["--model", "gan", "--steps", "3", "4"], "--steps takes one number, or one for each of 1"),
         (["--model", "gan", "--steps", "0"], "a step and two frames at least, got 0 steps"),
-        (["--model", "gan", "--frames", "1"], "got 10000 steps, 1 frames"),
+        (["--model", "gan", "--frames", "1"], "got 5000 steps, 1 frames"),
     ],
 )
 def test_refuses(arguments, message, tmp_path, monkeypatch, capsys):
