@@ -136,6 +136,10 @@ class GAN(nn.Module):
             ValueError: the data do not have it.
         """
 
+    def reconstruct(self, real: Tensor) -> Tensor | None:
+        """Return what the model remakes of samples, ``None`` if it has no encoder."""
+        return None
+
     def evaluate(self, real: "Labelled") -> dict[str, Tensor]:
         """Return what can be measured on data that were kept apart, means over the batch."""
         return {}

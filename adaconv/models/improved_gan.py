@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 #: (channels, kernel size, stride, padding) of the discriminator; None is dropout of 0.5.
 CONVOLUTIONS = (
-    (96, 3, 1, 1), (96, 3, 1, 1), (96, 3, 2, 1), None,
-    (192, 3, 1, 1), (192, 3, 1, 1), (192, 3, 2, 1), None,
-    (192, 3, 1, 0), (192, 1, 1, 0), (192, 1, 1, 0),
+    *((96, 3, stride, 1) for stride in (1, 1, 2)), None,
+    *((192, 3, stride, 1) for stride in (1, 1, 2)), None,
+    *((192, size, 1, 0) for size in (3, 1, 1)),
 )  # fmt: skip
 SLOPE = 0.2
 

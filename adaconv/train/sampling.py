@@ -27,6 +27,24 @@ def sample(gan: GAN, latent: Tensor) -> Tensor:
 
 
 @torch.no_grad()
+def pictures(gan: GAN, latent: Tensor, real: Tensor) -> dict[str, Tensor]:
+    """Return what a run shows, by name: the samples of ``latent``, and reconstructions of ``real``.
+
+    Each reconstruction comes behind its original, if the model has any. Its mode is left as it was.
+    """
+    found = {"samples": sample(gan, latent)}
+    training = gan.training
+    gan.eval()
+    try:
+        remade = gan.reconstruct(real)
+    finally:
+        gan.train(training)
+    if remade is not None:
+        found["reconstructions"] = torch.stack([real, remade], 1).flatten(0, 1)
+    return found
+
+
+@torch.no_grad()
 def evaluate(gan: GAN, dataset: TensorData) -> dict[str, float]:
     """Return the means over all items of what the model measures, as ``test_NAME``.
 

@@ -1,6 +1,7 @@
 """The trainer: alternating updates, metrics, samples, checkpoints, resumption."""
 
 import contextlib
+import math
 import os
 import time
 from collections.abc import Callable
@@ -25,14 +26,13 @@ from adaconv.train.interruption import Interruption, TrainingInterruptedError
 from adaconv.train.metrics import Meter, MetricsFile
 from adaconv.train.progress import Report, report
 from adaconv.train.random import random_state, set_random_state
-from adaconv.train.sampling import evaluate, sample
+from adaconv.train.sampling import evaluate, pictures, sample
 from adaconv.train.summary import Summary
 from adaconv.train.updates import TrainingDivergedError, Updates
 
 CHECKPOINT = "checkpoint.pt"
 METRICS = "metrics.jsonl"
 SAMPLES = "samples.png"
-HISTORY = "samples"
 
 
 def check_output(out: str | os.PathLike[str], *, resume: bool) -> None:
@@ -58,11 +58,12 @@ class Trainer:
     A model may have other turns, other sides or its own schedule, see :class:`adaconv.models.GAN`.
 
     The output folder receives ``checkpoint.pt`` (the last), ``metrics.jsonl``, ``samples.png`` (the
-    last) and ``samples/`` (all, by step; always of the same latents). A line of metrics holds the
-    step, the mean losses and norms of gradients since the line before and what the model observed
-    besides, real images per second, the shares of loading and of each update in the time of the
-    steps, what the :class:`~adaconv.train.diagnostics.Diagnostics` measured, and the seconds of
-    training so far.
+    last) and ``samples/`` (all, by step; always of the same latents), and likewise
+    ``reconstructions``, pairs of an item and what a model with an encoder makes of it. A line of
+    metrics holds the step, the mean losses and norms of gradients since the line before and what
+    the model observed besides, real images per second, the shares of loading and of each update in
+    the time of the steps, what the :class:`~adaconv.train.diagnostics.Diagnostics` measured, and
+    the seconds of training so far.
 
     On the CPU, a run that was stopped and resumed ends with the same weights, to the bit, as one
     that was not, at the same number of threads.
@@ -125,6 +126,10 @@ class Trainer:
         )
         self._check_shapes()
         self.diagnostics = Diagnostics(gan, dataset, config.seed)
+        #: Items that are reconstructed in pictures, by models that can.
+        self.shown = self.fabric.to_device(
+            dataset.__getitems__(range(min(math.ceil(config.samples / 2), len(dataset))))
+        )
         self.metrics = MetricsFile(self.out / METRICS)
         #: The step under way, or the last one done.
         self.step = 0
@@ -146,7 +151,6 @@ class Trainer:
         if resume:
             self._restore(Checkpoint.load(self.out / CHECKPOINT))
         else:
-            (self.out / HISTORY).mkdir(parents=True, exist_ok=True)
             self._save_samples()
         self._start = time.monotonic()
         meter = Meter(self.updates.synchronize)
@@ -233,9 +237,12 @@ class Trainer:
 
     def _save_samples(self) -> None:
         with self._scope(), self.fabric.autocast():
-            samples = sample(self.gan, self.latent)
-        for path in (self.out / HISTORY / f"{self.step:06d}.png", self.out / SAMPLES):
-            save_samples(samples, path, columns=self.gan.columns)
+            found = pictures(self.gan, self.latent, self.shown)
+        for name, samples in found.items():
+            history = self.out / name
+            history.mkdir(parents=True, exist_ok=True)
+            for path in (history / f"{self.step:06d}.png", self.out / f"{name}.png"):
+                save_samples(samples, path, columns=self.gan.columns)
         if self.watch is not None:
             self.watch(self.step, self.gan)
 

@@ -10,6 +10,7 @@ from adaconv.models._switches import TRICKS
 #: Test id → name and options; image size and width apart.
 SYSTEMS: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, {}) for name in models.names()},
+    "ali for SVHN": ("ali", {"table": "svhn"}),
     "improved-gan": ("improved-gan", {"labels_per_class": 2}),
     "dcgan with all tricks": ("dcgan", {"tricks": list(TRICKS)}),
     "gan minimax, at once": ("gan", {"loss": "minimax", "simultaneous": True}),
@@ -23,7 +24,7 @@ SYSTEMS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 #: Sizes of the images of systems that cannot make 8x8.
-IMAGE_SIZES = {"improved-gan": 16}
+IMAGE_SIZES = {"ali": 32, "improved-gan": 16}
 
 
 def small(system: str) -> models.GAN:

@@ -23,11 +23,11 @@ class Bilinear(GAN):
         super().__init__(number, twin, config, latent_size=1)
 
     def discriminator_loss(self, real, latent):
-        with self.constant(self.generator):
+        with self.learning("discriminator"):
             return -(self.discriminator.weight * self.generator.weight).sum()
 
     def generator_loss(self, latent):
-        with self.constant(self.discriminator):
+        with self.learning("generator"):
             return (self.discriminator.weight * self.generator.weight).sum()
 
     def optimizer(self, parameters):
@@ -131,3 +131,9 @@ def test_networks_of_the_paper():
     assert (first.in_channels, first.out_channels) == (256, 256)
     assert [m.out_channels for m in others] == [128, 64, 3]
     assert all(m.bias is not None for m in (first, *others))
+
+
+def test_a_trick_for_any_model():
+    gan = models.create("wgan-gp", 8, width=0.05, tricks=["consensus:0.5"])
+    assert (gan.consensus, gan.simultaneous, gan.n_dis) == (0.5, True, 1)
+    assert models.create(**gan.config).consensus == 0.5

@@ -19,6 +19,7 @@ def test_names():
         "adagan-7x7",
         "adagan-local-3x3",
         "adagan-sep-3x3",
+        "ali",
         "baseline",
         "cgan",
         "consensus",
