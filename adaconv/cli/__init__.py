@@ -17,8 +17,11 @@ from adaconv.cli.bench_locality import bench_locality
 from adaconv.cli.bench_roofline import bench_roofline
 from adaconv.cli.bench_static import bench_static
 from adaconv.cli.bench_train import bench_train
+from adaconv.cli.explore import explore
 from adaconv.cli.info import info
+from adaconv.cli.lab import lab
 from adaconv.cli.models import models
+from adaconv.cli.plot import plot
 from adaconv.cli.sample import sample
 from adaconv.cli.train import train
 from adaconv.train import CheckpointError, TrainingInterruptedError
@@ -29,6 +32,9 @@ DESCRIPTION = """Adaptive convolutions, and GANs built on them.
     adaconv models                     list the GANs
     adaconv train adagan-3x3           train a GAN
     adaconv sample CHECKPOINT          draw images with it
+    adaconv explore CHECKPOINT         see what it has learned
+    adaconv lab                        watch GANs learn points of the plane
+    adaconv plot RUN                   draw what training measured
     adaconv bench                      measure the kernels
     adaconv bench all                  measure every operator
     adaconv bench cost                 measure what adaptivity costs
@@ -49,6 +55,9 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "models": models,
     "train": train,
     "sample": sample,
+    "explore": explore,
+    "lab": lab,
+    "plot": plot,
     "bench": bench,
     "bench all": bench_all,
     "bench cost": bench_cost,

@@ -48,7 +48,8 @@ def train(
         image_size: Height and width of the images in pixels.
         width: Factor on the number of channels; 0.25 trains fast on a laptop.
         tricks: Additions to the training: minibatch-discrimination, virtual-batch-norm,
-            feature-matching, label-smoothing (or label-smoothing:ALPHA:BETA), historical-averaging.
+            feature-matching, label-smoothing (or label-smoothing:ALPHA:BETA), historical-averaging,
+            consensus (or consensus:GAMMA).
         options: The model's own options as NAME=VALUE: see adaconv models.
         out: New or empty folder for checkpoint.pt, metrics.jsonl and samples.png; by default
             runs/MODEL-DATA.

@@ -97,8 +97,17 @@ class ImageData(TensorData):
         return super().__getitems__(indices).float().div_(127.5).sub_(1)
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class PointData(TensorData):
-    """Points of the plane, stored and read as float32 (2,)."""
+    """Points of the plane, stored and read as float32 (2,).
+
+    Attributes:
+        centers: means of the Gaussians that they are a mixture of, (K, 2); ``None`` if of none.
+        sigma: standard deviation of each of those.
+    """
+
+    centers: Tensor | None = None
+    sigma: float = 0.0
 
     def _items(self) -> str:
         return "points"

@@ -44,6 +44,7 @@ class GAN(nn.Module):
         n_dis: discriminator steps for each generator step, as published.
         simultaneous: all sides make their step at once, each from the gradient where all of them
             are, instead of one after the other.
+        consensus: γ of consensus optimisation, see :meth:`agree`; 0 is without.
         sides: who plays, the discriminator first.
         prior: what latents are drawn from: "normal" is N(0, 1), "uniform" U(-1, 1).
         data_sides: sides whose losses take real samples, ``SIDE_loss(latent=, real=)``; those of
@@ -63,6 +64,7 @@ class GAN(nn.Module):
     batch_size: int = 64
     n_dis: int = 1
     simultaneous: bool = False
+    consensus: float = 0.0
     sides: tuple[str, ...] = ("discriminator", "generator")
     prior: str = "normal"
     data_sides: frozenset[str] = frozenset({"discriminator"})
@@ -164,34 +166,38 @@ class GAN(nn.Module):
     def discriminator_loss(self, real: "Batch", latent: Tensor) -> Tensor:
         """Return the discriminator's loss on ``real`` samples and on those of ``latent``.
 
-        No gradient reaches the generator. Real and generated samples go through the discriminator
-        one batch after the other, as any statistics of a batch must not mix them.
+        No gradient reaches the generator, but under consensus optimisation. Real and generated
+        samples go through the discriminator one batch after the other, as any statistics of a batch
+        must not mix them.
 
         Args:
             real: (N, 3, S, S) in [-1, 1], or (N, 2).
             latent: (M, latent_size).
         """
-        with torch.no_grad():
-            shown = self.show_real(real), self.show_fake(latent)
-        judged = self.judge(shown[0]), self.judge(shown[1])
-        logits = judged[0].logits, judged[1].logits
-        for name, estimate in self.loss.estimates.items():
-            self.observed[name] = estimate(*logits).detach()
-        terms = (trick.discriminator_term(self, *judged) for trick in self.tricks)
-        return sum(terms, start=self.loss.discriminator(*logits))
+        with self.learning("discriminator"):
+            judged = self.judge(self.show_real(real)), self.judge(self.show_fake(latent))
+            logits = judged[0].logits, judged[1].logits
+            for name, estimate in self.loss.estimates.items():
+                self.observed[name] = estimate(*logits).detach()
+            self.observed |= self.loss.saturation(*logits)
+            terms = (trick.discriminator_term(self, *judged) for trick in self.tricks)
+            return sum(terms, start=self.loss.discriminator(*logits))
 
     def generator_loss(self, latent: Tensor, real: "Batch | None" = None) -> Tensor:
         """Return the generator's loss on the samples of ``latent``, (M, latent_size).
 
-        No gradient is computed for the discriminator's parameters.
+        No gradient is computed for the discriminator's parameters, but under consensus
+        optimisation.
 
         Args:
             latent: (M, latent_size).
             real: real samples, where the model, or a trick, compares with them.
         """
-        shown = None if real is None else self.show_real(real), self.show_fake(latent)
-        with _frozen(self.discriminator):
-            judged = None if shown[0] is None else self.judge(shown[0]), self.judge(shown[1])
+        with self.learning("generator"):
+            judged = (
+                None if real is None else self.judge(self.show_real(real)),
+                self.judge(self.show_fake(latent)),
+            )
             terms = [trick.generator_term(self, *judged) for trick in self.tricks]
             if not any(trick.replaces_objective for trick in self.tricks):
                 terms.append(self.generator_objective(*judged))
@@ -200,6 +206,43 @@ class GAN(nn.Module):
     def generator_objective(self, real: Judged | None, fake: Judged) -> Tensor:
         """Return the adversarial part of the generator's loss."""
         return self.loss.generator(fake.logits)
+
+    @contextlib.contextmanager
+    def learning(self, side: str) -> Iterator[None]:
+        """Treat all parameters but those of ``side`` as constants in the ``with`` block.
+
+        Under consensus optimisation they stay variables: each side's gradient is differentiated
+        with respect to all parameters.
+        """
+        own = set(self.parameters_of(side))
+        others = [p for p in self.parameters() if p.requires_grad and p not in own]
+        constants = [] if self.consensus else others
+        for parameter in constants:
+            parameter.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for parameter in constants:
+                parameter.requires_grad_(True)
+
+    def agree(self, weight: float) -> None:
+        """Train by consensus optimisation: all sides move at once, along ``v + γ ∇½‖v‖²``.
+
+        ``v`` has the gradients of all sides, each of its own loss with respect to its own
+        parameters; the gradient of the regulariser is with respect to all parameters. The game has
+        its equilibria where it had them, and rotates less around them.
+
+        Args:
+            weight: γ.
+
+        Raises:
+            ValueError: ``weight`` is not positive.
+
+        Source: Mescheder et al., "The Numerics of GANs", 2017, section 4.
+        """
+        if not weight > 0:
+            raise ValueError(f"the weight of consensus must be positive, got {weight!r}")
+        self.simultaneous, self.n_dis, self.consensus = True, 1, weight
 
     def turns(self, n_dis: int) -> Sequence[tuple[str, ...]]:
         """Return the updates of a step in their order; sides that stand together move at once."""
@@ -229,16 +272,3 @@ class GAN(nn.Module):
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Return a new optimizer of each side."""
         return {side: self.optimizer(self.parameters_of(side)) for side in self.sides}
-
-
-@contextlib.contextmanager
-def _frozen(network: nn.Module) -> Iterator[None]:
-    """Treat the parameters as constants in what is computed inside the ``with`` block."""
-    learning = [p for p in network.parameters() if p.requires_grad]
-    for parameter in learning:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in learning:
-            parameter.requires_grad_(True)

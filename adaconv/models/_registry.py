@@ -69,8 +69,8 @@ def create(
         image_size: height and width of the images in pixels; what a model can make differs.
         width: factor on the number of channels of all hidden layers.
         tricks: what to add, in any order: "minibatch-discrimination", "virtual-batch-norm",
-            "feature-matching", "label-smoothing" or "historical-averaging"; values follow behind
-            colons, as in ``"label-smoothing:0.9:0.1"``, α and β.
+            "feature-matching", "label-smoothing", "historical-averaging" or "consensus"; values
+            follow behind colons, as in ``"label-smoothing:0.9:0.1"``, α and β.
         **options: the model's own options, such as ``loss``, ``setting`` and ``regressor``: the
             keyword arguments of the function that builds it, see :func:`options`.
 

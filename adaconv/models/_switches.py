@@ -11,7 +11,7 @@ from adaconv.models._improved import (
     MinibatchFeatures,
     VirtualBatchNorm,
 )
-from adaconv.models._tricks import Trick
+from adaconv.models._tricks import Consensus, Trick
 from adaconv.nn._names import unknown
 
 #: name → trick, in the order in which they are attached: first what changes the networks
@@ -21,6 +21,7 @@ TRICKS: dict[str, type[Trick]] = {
     "feature-matching": FeatureMatching,
     "label-smoothing": LabelSmoothing,
     "historical-averaging": HistoricalAveraging,
+    "consensus": Consensus,
 }
 
 

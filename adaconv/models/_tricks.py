@@ -77,3 +77,19 @@ class GradientPenalty(Trick):
     def discriminator_term(self, gan: "GAN", real: "Judged", fake: "Judged") -> Tensor:
         """Return the penalty between these samples."""
         return self.weight * gradient_penalty(gan.discriminator, real.samples, fake.samples)
+
+
+class Consensus(Trick):
+    """The model is trained by consensus optimisation, see :meth:`GAN.agree`.
+
+    Args:
+        weight: γ.
+    """
+
+    def __init__(self, weight: float = 10.0) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def attach(self, gan: "GAN") -> None:
+        """Let all sides move at once."""
+        gan.agree(self.weight)

@@ -34,7 +34,8 @@ class DCGANGenerator(nn.Module):
         latent_size: number of latents.
         base: channels of the last row but one.
         kernel_size: 5, or 4.
-        bias: give the last layer a bias.
+        norm: normalise batches, the last layer apart.
+        bias: give the layers a bias that no batch normalisation follows.
 
     Raises:
         TypeError, ValueError: an argument is out of range.
@@ -48,6 +49,7 @@ class DCGANGenerator(nn.Module):
         latent_size: int = LATENT_SIZE,
         base: int = BASE,
         kernel_size: int = 5,
+        norm: bool = True,
         bias: bool = False,
     ) -> None:
         super().__init__()
@@ -59,11 +61,12 @@ class DCGANGenerator(nn.Module):
             "padding": (kernel_size - 1) // 2,
             "output_padding": kernel_size % 2,
         }
-        first = nn.ConvTranspose2d(latent_size, channels[0], 4, bias=False)
-        layers = [nn.Unflatten(1, (latent_size, 1, 1)), first, *_normalised(channels[0])]
+        inner = bias and not norm
+        first = nn.ConvTranspose2d(latent_size, channels[0], 4, bias=inner)
+        layers = [nn.Unflatten(1, (latent_size, 1, 1)), first, *_activation(channels[0], norm)]
         for before, after in pairwise(channels):
-            layers.append(nn.ConvTranspose2d(before, after, **window, bias=False))
-            layers += _normalised(after)
+            layers.append(nn.ConvTranspose2d(before, after, **window, bias=inner))
+            layers += _activation(after, norm)
         layers += [nn.ConvTranspose2d(channels[-1], 3, **window, bias=bias), nn.Tanh()]
         self.layers = nn.Sequential(*layers)
         self.apply(initialize_normal)
@@ -139,8 +142,8 @@ def _channels(image_size: int, width: float, base: int) -> list[int]:
     return [scaled(base * 2**index, width) for index in range(doublings(image_size))]
 
 
-def _normalised(channels: int) -> list[nn.Module]:
-    return [nn.BatchNorm2d(channels), nn.ReLU()]
+def _activation(channels: int, norm: bool) -> list[nn.Module]:
+    return [nn.BatchNorm2d(channels), nn.ReLU()] if norm else [nn.ReLU()]
 
 
 class DCGAN(GAN):

@@ -15,9 +15,10 @@ from adaconv.models._tricks import GradientPenalty
 from adaconv.models.dcgan import DCGANDiscriminator, DCGANGenerator
 
 LATENT_SIZE = 128
-#: λ and the size of a batch, of images and of points.
+#: λ, the size of a batch and the rate, of images and of points.
 PENALTY = {False: 10.0, True: 0.1}
 BATCH_SIZE = {False: 64, True: 256}
+RATE = {False: 1e-4, True: 1e-3}
 
 
 class WGANGP(GAN):
@@ -39,7 +40,8 @@ class WGANGP(GAN):
 
     def optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """Return a new optimizer of one side."""
-        return torch.optim.Adam(parameters, lr=1e-4, betas=(0.5, 0.9), fused=True)
+        rate = RATE[self.config["points"]]
+        return torch.optim.Adam(parameters, lr=rate, betas=(0.5, 0.9), fused=True)
 
 
 @register("wgan-gp", "wgan-gp")
@@ -73,7 +75,8 @@ def wgan_gp(
 
     Deviations: the weights for images start from N(0, 0.02²) as DCGAN's, where the code has He's
     initialisation, and a transposed convolution makes the generator's first map, where the code has
-    a dense layer with batch normalisation of each of its values.
+    a dense layer with batch normalisation of each of its values. Points are learned at ten times
+    the published rate of 1e-4, with which the code makes 100,000 steps.
     """
     penalty = PENALTY[points] if penalty is None else penalty
     if not penalty >= 0:

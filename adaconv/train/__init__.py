@@ -3,6 +3,7 @@
 from adaconv.train.checkpoint import Checkpoint, CheckpointError
 from adaconv.train.comparison import Comparison, compare
 from adaconv.train.config import TrainConfig
+from adaconv.train.curves import plot_metrics, read_metrics
 from adaconv.train.images import grid, save_grid, save_samples, scatter
 from adaconv.train.interruption import TrainingInterruptedError
 from adaconv.train.sampling import sample
@@ -22,6 +23,8 @@ __all__ = [
     "check_output",
     "compare",
     "grid",
+    "plot_metrics",
+    "read_metrics",
     "sample",
     "save_grid",
     "save_samples",

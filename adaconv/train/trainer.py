@@ -4,6 +4,7 @@ import contextlib
 import math
 import os
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from adaconv.ops import _dispatch
 from adaconv.train.checkpoint import Checkpoint, CheckpointError
 from adaconv.train.comparison import Comparison, compare
 from adaconv.train.config import TrainConfig
+from adaconv.train.diagnostics import Diagnostics
 from adaconv.train.images import save_samples
 from adaconv.train.interruption import Interruption, TrainingInterruptedError
 from adaconv.train.metrics import Meter, MetricsFile
@@ -58,9 +60,10 @@ class Trainer:
     The output folder receives ``checkpoint.pt`` (the last), ``metrics.jsonl``, ``samples.png`` (the
     last) and ``samples/`` (all, by step; always of the same latents), and likewise
     ``reconstructions``, pairs of an item and what a model with an encoder makes of it. A line of
-    metrics holds the step, the mean losses since the line before and what the model observed
-    besides, real images per second, the shares of loading and of each update in the time of the
-    steps, and the seconds of training so far.
+    metrics holds the step, the mean losses and norms of gradients since the line before and what
+    the model observed besides, real images per second, the shares of loading and of each update in
+    the time of the steps, what the :class:`~adaconv.train.diagnostics.Diagnostics` measured, and
+    the seconds of training so far.
 
     On the CPU, a run that was stopped and resumed ends with the same weights, to the bit, as one
     that was not, at the same number of threads.
@@ -71,6 +74,7 @@ class Trainer:
         out: output folder; created by :meth:`run`.
         config: settings.
         console: where progress is shown; standard output by default.
+        watch: called with the step and the model wherever samples are saved.
         test: data to evaluate the model on whenever samples are drawn, see
             :meth:`adaconv.models.GAN.evaluate`; none by default.
 
@@ -89,6 +93,7 @@ class Trainer:
         out: str | os.PathLike[str],
         config: TrainConfig | None = None,
         console: Console | None = None,
+        watch: Callable[[int, GAN], None] | None = None,
         test: data.TensorData | None = None,
     ) -> None:
         with extra("training"):
@@ -96,6 +101,7 @@ class Trainer:
         self.config = config = config or TrainConfig()
         self.gan, self.dataset, self.test, self.out = gan, dataset, test, Path(out)
         self.console = console or Console()
+        self.watch = watch
         self.batch_size = config.batch_size or gan.batch_size
         self.n_dis = config.n_dis or gan.n_dis
         if gan.simultaneous and self.n_dis != 1:
@@ -119,6 +125,7 @@ class Trainer:
             config.samples, generator=torch.Generator().manual_seed(config.seed)
         )
         self._check_shapes()
+        self.diagnostics = Diagnostics(gan, dataset, config.seed)
         #: Items that are reconstructed in pictures, by models that can.
         self.shown = self.fabric.to_device(
             dataset.__getitems__(range(min(math.ceil(config.samples / 2), len(dataset))))
@@ -190,7 +197,10 @@ class Trainer:
             with self._scope(), self.fabric.autocast():
                 meter.note(evaluate(self.gan, self.test))
         if due(self.config.log_every):
-            row = meter.take()
+            with self._scope(), self.fabric.autocast():
+                row = meter.take() | self.diagnostics.measure()
+            for warning in self.diagnostics.warnings(row):
+                shown.say(f"step {self.step}: {warning}")
             self.metrics.append({"step": self.step, **row, "seconds": self._seconds()})
         if due(self.config.sample_every):
             self._save_samples()
@@ -233,6 +243,8 @@ class Trainer:
             history.mkdir(parents=True, exist_ok=True)
             for path in (history / f"{self.step:06d}.png", self.out / f"{name}.png"):
                 save_samples(samples, path, columns=self.gan.columns)
+        if self.watch is not None:
+            self.watch(self.step, self.gan)
 
     def _save_checkpoint(self) -> None:
         networks = self.gan.state_dict()

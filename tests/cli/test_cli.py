@@ -148,7 +148,10 @@ def test_models(capsys, monkeypatch):
     ("arguments", "message"),
     [
         ([], "Expected one of"),
-        (["trian"], "Available subcommands: info, models, train, sample, bench"),
+        (
+            ["trian"],
+            "Available subcommands: info, models, train, sample, explore, lab, plot, bench",
+        ),
         (["train"], "MODEL"),
         (["train", "adagan-3x4"], "did you mean 'adagan-3x3'"),
         (["train", "baseline", "--width", "0.05", "--data", "twemojy"], "twemoji"),
@@ -187,6 +190,10 @@ def test_models(capsys, monkeypatch):
         (["sample", "nothing.pt"], "no checkpoint at nothing.pt"),
         (["sample", "nothing.pt", "--count", "0"], "--count must be at least 1, got 0"),
         (["sample", "nothing.pt", "--out", "no/where.png"], "existing folder, got no/where.png"),
+        (["plot"], "name the folder of a run at least"),
+        (["plot", "nowhere"], "there are no metrics at nowhere"),
+        (["plot", "nowhere", "--out", "no/where.png"], "existing folder, got no/where.png"),
+        (["explore", "nothing.pt"], "no checkpoint at nothing.pt"),
         (["bench", "--quick", "--preset", "quick"], "--quick stands for --preset quick"),
         (["bench", "--backend", "cup"], "did you mean 'cpu'"),
         (["bench", "train", "--backend", "cup"], "did you mean 'cpu'"),
@@ -389,7 +396,7 @@ def test_info_names_the_instruction_set(capsys):
 def test_help(capsys):
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
-    for word in ("info", "train", "sample", "bench", "Exit codes: 0 done"):
+    for word in ("info", "train", "sample", "explore", "lab", "bench", "Exit codes: 0 done"):
         assert word in text
     assert main(["train", "--help"]) == 0
     text = capsys.readouterr().out

@@ -16,6 +16,8 @@ SYSTEMS: dict[str, tuple[str, dict[str, Any]]] = {
     "gan minimax, at once": ("gan", {"loss": "minimax", "simultaneous": True}),
     "gan on points": ("gan", {"points": True}),
     "wgan-gp on points": ("wgan-gp", {"points": True}),
+    # of its 16 units a twentieth is one, which may be dead
+    "consensus on points": ("consensus", {"points": True, "width": 0.5}),
     "infogan as for SVHN": ("infogan", {"categorical": 4, "continuous": 4, "noise": 124}),
     "sngan hinge, setting A": ("sngan", {"loss": "hinge", "setting": "A"}),
 }
@@ -28,7 +30,8 @@ IMAGE_SIZES = {"ali": 32, "improved-gan": 16}
 def small(system: str) -> models.GAN:
     """Return the system for images of 8x8, narrow, newly initialised and prepared with noise."""
     name, options = SYSTEMS[system]
-    gan = models.create(name, IMAGE_SIZES.get(name, 8), width=0.05, **options)
+    given = {"width": 0.05, **options}
+    gan = models.create(name, IMAGE_SIZES.get(name, 8), **given)
     gan.prepare(noise(gan))
     return gan
 

@@ -22,6 +22,7 @@ def test_names():
         "ali",
         "baseline",
         "cgan",
+        "consensus",
         "dcgan",
         "gan",
         "improved-gan",

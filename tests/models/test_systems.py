@@ -29,7 +29,8 @@ def losses(system, backend):
     with adaconv.backend(backend):
         for step in range(1, STEPS + 1):
             for sides in gan.turns(min(gan.discriminator_steps(step, gan.n_dis), 10)):
-                found += updates.turn(sides, 4, drawn(gan, 4, dtype)).values()
+                measured = updates.turn(sides, 4, drawn(gan, 4, dtype))
+                found += (measured[f"{side}_loss"] for side in sides)
     return torch.tensor(found)
 
 
@@ -100,8 +101,8 @@ COUNTS = {
         (3072 + 1) * 1200 + (240 + 1) * 1200 + 241,
     ),
     ("gan on points", 32): (
-        3 * 512 + 2 * 513 * 512 + 513 * 2,
-        3 * 512 + 2 * 513 * 512 + 513,
+        3 * 128 + 2 * 129 * 128 + 129 * 2,
+        3 * 128 + 2 * 129 * 128 + 129,
     ),
     ("dcgan", 32): (
         convolutions((100, 512, 4, 1024), (512, 256, 5, 512), (256, 128, 5, 256), (128, 3, 5, 0)),
@@ -202,7 +203,9 @@ SETTINGS = {
     "dcgan": (128, 1, "uniform", torch.optim.Adam, {"lr": 2e-4, "betas": (0.5, 0.999)}),
     "wgan": (64, 5, "normal", torch.optim.RMSprop, {"lr": 5e-5}),
     "wgan-gp": (64, 5, "normal", torch.optim.Adam, {"lr": 1e-4, "betas": (0.5, 0.9)}),
-    "wgan-gp on points": (256, 5, "normal", torch.optim.Adam, {"lr": 1e-4, "betas": (0.5, 0.9)}),
+    "wgan-gp on points": (256, 5, "normal", torch.optim.Adam, {"lr": 1e-3, "betas": (0.5, 0.9)}),
+    "consensus": (64, 1, "normal", torch.optim.RMSprop, {"lr": 1e-4, "alpha": 0.9}),
+    "consensus on points": (128, 1, "normal", torch.optim.RMSprop, {"lr": 2e-3}),
     "sngan": (64, 1, "normal", torch.optim.Adam, {"lr": 2e-4, "betas": (0.5, 0.999)}),
     "cgan": (100, 1, "uniform", torch.optim.SGD, {"lr": 0.1, "momentum": 0.5}),
     "acgan": (100, 1, "normal", torch.optim.Adam, {"lr": 2e-4, "betas": (0.5, 0.999)}),

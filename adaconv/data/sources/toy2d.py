@@ -1,6 +1,6 @@
 """Distributions of points in the plane, on which the behaviour of a GAN can be seen."""
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -33,19 +33,24 @@ def load(request: Request) -> PointData:
     Source: the toy problems of Gulrajani et al., "Improved Training of Wasserstein GANs", 2017.
     """
     count, seed = SPLITS[request.split]
-    draw = DISTRIBUTIONS[request.argument]
-    points, labels, modes = draw(np.random.default_rng(seed), count)
+    rng = np.random.default_rng(seed)
+    about = request.spec, request.split, "none needed (generated)"
+    mixture = MIXTURES.get(request.argument)
+    if mixture is None:
+        return PointData(*about, _tensor(_swiss(rng, count)))
+    points, labels = mixture.draw(rng, count)
     return PointData(
-        name=request.spec,
-        split=request.split,
-        licence="none needed (generated)",
-        values=torch.from_numpy(points.astype(np.float32)),
-        labels=None if labels is None else torch.from_numpy(labels),
-        classes=[str(mode) for mode in range(modes)],
+        *about,
+        _tensor(points),
+        labels=torch.from_numpy(labels),
+        classes=[str(mode) for mode in range(len(mixture.centers))],
+        centers=_tensor(mixture.centers / mixture.divisor),
+        sigma=mixture.sigma / mixture.divisor,
     )
 
 
-Draw = tuple[np.ndarray, np.ndarray | None, int]
+def _tensor(points: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(points.astype(np.float32))
 
 
 def ring_centers() -> np.ndarray:
@@ -60,29 +65,28 @@ def grid_centers() -> np.ndarray:
     return np.stack(np.meshgrid(axis, axis, indexing="ij"), -1).reshape(-1, 2)
 
 
-def _mixture(rng: np.random.Generator, count: int, centers: np.ndarray, sigma: float) -> Draw:
-    labels = rng.integers(len(centers), size=count)
-    return centers[labels] + sigma * rng.standard_normal((count, 2)), labels, len(centers)
+@dataclass(frozen=True)
+class Mixture:
+    """Gaussians of one standard deviation around (K, 2) centers; all is divided in the end."""
+
+    centers: np.ndarray
+    sigma: float
+    divisor: float
+
+    def draw(self, rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Draw points (count, 2) and the number of each one's Gaussian."""
+        labels = rng.integers(len(self.centers), size=count)
+        points = self.centers[labels] + self.sigma * rng.standard_normal((count, 2))
+        return points / self.divisor, labels
 
 
-def _ring(rng: np.random.Generator, count: int) -> Draw:
-    points, labels, modes = _mixture(rng, count, ring_centers(), 0.02)
-    return points / np.sqrt(2), labels, modes
+MIXTURES = {
+    "ring": Mixture(ring_centers(), 0.02, 2**0.5),
+    "grid": Mixture(grid_centers(), 0.05, 8**0.5),
+}
 
 
-def _grid(rng: np.random.Generator, count: int) -> Draw:
-    points, labels, modes = _mixture(rng, count, grid_centers(), 0.05)
-    return points / np.sqrt(8), labels, modes
-
-
-def _swiss(rng: np.random.Generator, count: int) -> Draw:
+def _swiss(rng: np.random.Generator, count: int) -> np.ndarray:
     t = 1.5 * np.pi * (1 + 2 * rng.random(count))
     spiral = np.stack([t * np.cos(t), t * np.sin(t)], 1)
-    return (spiral + 0.25 * rng.standard_normal((count, 2))) / 7.5, None, 0
-
-
-DISTRIBUTIONS: dict[str, Callable[[np.random.Generator, int], Draw]] = {
-    "ring": _ring,
-    "grid": _grid,
-    "swiss": _swiss,
-}
+    return (spiral + 0.25 * rng.standard_normal((count, 2))) / 7.5
