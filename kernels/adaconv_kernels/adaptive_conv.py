@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -10,6 +10,8 @@ from torch import Tensor
 from adaconv_kernels import _device, _products, _signs, _tuning
 from adaconv_kernels import adaptive_conv_kernels as kernels
 from adaconv_kernels._device import cdiv, power_of_2
+
+Result = TypeVar("Result")
 
 #: Bytes that the backward pass may take at a time: the gradient of x by output pixel, and sign bits
 #: that are made anew. The samples are cut so whether or not bits are kept: the sums are the same.
@@ -176,10 +178,12 @@ class Call:
         size = next((size for size in SIZES if self.features <= size), None)
         return self.scales is not None, size
 
-    def configure(self, kernel: Any, run: Callable[[Config], object]) -> Config:
-        """Return how a kernel is cut; ``run`` runs it with a configuration."""
-        bucket = self.x.dtype, self.case, min(power_of_2(self.group_outputs), 128)
-        return _tuning.choose(kernel, bucket, CONFIGS[kernel.__name__][self.case], run, self.x)
+    def tuned(
+        self, kernel: Any, configs: Sequence[Config], run: Callable[[Config], Result]
+    ) -> Result:
+        """Run a kernel with one of its configurations."""
+        sizes = (min(power_of_2(size), 128) for size in (self.group_outputs, self.groups))
+        return _tuning.tuned(kernel, (self.x.dtype, self.case, *sizes), configs, run, self.x)
 
     def constants(self, config: Config) -> dict[str, Any]:
         """Return what a kernel is compiled for."""
@@ -266,7 +270,7 @@ def _forward(call: Call, signs: Tensor | None, signs_alone: bool = False) -> Ten
         )  # fmt: skip
         return total_of(parts)
 
-    return run(call.configure(kernels.forward_kernel, run))
+    return call.tuned(kernels.forward_kernel, CONFIGS["forward_kernel"][call.case], run)
 
 
 def backward(
@@ -361,7 +365,7 @@ def _columns(call: Call, signs: Tensor) -> tuple[Tensor, Tensor]:
         )  # fmt: skip
         return columns, total_of(parts)
 
-    return run(call.configure(kernels.inputs_kernel, run))
+    return call.tuned(kernels.inputs_kernel, CONFIGS["inputs_kernel"][call.case], run)
 
 
 def _weights(call: Call, signs: Tensor) -> tuple[Tensor, Tensor]:
@@ -387,4 +391,4 @@ def _weights(call: Call, signs: Tensor) -> tuple[Tensor, Tensor]:
         )  # fmt: skip
         return total_of(gP), total_of(gq).t().contiguous()
 
-    return run(call.configure(kernels.weights_kernel, run))
+    return call.tuned(kernels.weights_kernel, CONFIGS["weights_kernel"][call.case], run)
