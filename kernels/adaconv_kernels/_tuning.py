@@ -31,8 +31,8 @@ SEARCHED = (9, 0)
 #: Calls that are timed of each configuration, after one that compiles it.
 CALLS = 5
 
-#: A list has no more configurations than these.
-MOST = 3
+#: Configurations of a list, at most: all are compiled and read, and timed one after another.
+MOST = 2
 
 _chosen: dict[Hashable, Any] = {}
 
