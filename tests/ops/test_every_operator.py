@@ -14,7 +14,6 @@ from spectral_norm_cases import Weights
 
 import adaconv
 
-
 Adaptive = adaptive_conv_cases.Case
 Separable = adaptive_separable_cases.Case
 Dynamic = dynamic_conv_cases.Case

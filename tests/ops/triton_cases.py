@@ -30,15 +30,15 @@ class Operator:
         files: those of its kernels whose masks are removed.
         tile: what stands otherwise in its kernels' configurations.
         settings: what stands otherwise in the module of its launches.
-        again: places of the cases that are computed once more, with a gradient and an argument, at
-            this place, that are not finite, and float32 as numbers of float16.
+        again: places of the cases that are computed once more, float32 as numbers of float16, and
+            places of an argument that is then not finite, nor is the gradient of the result.
     """
 
     cases: tuple
     files: tuple[str, ...]
     tile: Mapping[str, int] = field(default_factory=dict)
     settings: Mapping[str, int] = field(default_factory=dict)
-    again: Mapping[int, int] = field(default_factory=dict)
+    again: Mapping[int, int | None] = field(default_factory=dict)
 
 
 ENLARGED = {"padding": (1, 1), "stride": (2, 2), "upsample": 2, "negative_slope": 0.5}
@@ -49,15 +49,17 @@ OPERATORS = {
             Adaptive(1, 1, 3, (3, 2), (2, 2), 5, options=ENLARGED),
             Adaptive(1, 1, 3, (3, 2), (2, 2), 5, groups=2),
             Adaptive(1, 1, 66, (1, 3), (1, 1), 20, options={"padding": (1, 0)}),
+            Adaptive(1, 1, 2, (1, 1), (1, 1), 70),
+            Adaptive(1, 1, 2, (1, 1), (1, 1), 130),
         ),
         ("adaptive_conv_kernels.py", "_products.py"),
         tile={"pixels": 4, "columns": 64, "features": 16},
-        again={0: 0},
+        again={0: 0, 3: None, 4: None},
     ),
     "adaptive_separable": Operator(
         (
             Separable(1, 3, 1, (2, 1), (2, 2), 3, options=ENLARGED),
-            Separable(1, 17, 1, (1, 3), (1, 1), 20),
+            Separable(1, 17, 1, (2, 2), (2, 2), 20),
         ),
         ("adaptive_separable_kernels.py",),
         tile={"pixels": 16, "columns": 16, "features": 16},
@@ -90,7 +92,7 @@ OPERATORS = {
         tile={"values": 8, "dimensions": 2},
     ),
     "spectral_norm": Operator(
-        (Weights(((2, 5), (3, 1)), 1), Weights(((5, 1),), 0)),
+        (Weights(((2, 5), (5, 1)), 1), Weights(((5, 1),), 0)),
         ("spectral_norm_kernels.py",),
         tile={"BLOCK": 4, "BLOCK_R": 2, "BLOCK_C": 2},
     ),
@@ -131,7 +133,9 @@ def cut(stem, choose):
     launches = importlib.import_module(f"adaconv_kernels.{stem}")
     with (
         mock.patch.dict(vars(launches), OPERATORS[stem].settings),
-        mock.patch.object(_tuning, "choose", lambda kernel, _, configs, *more: choose(kernel, configs)),
+        mock.patch.object(
+            _tuning, "choose", lambda kernel, _, configs, *more: choose(kernel, configs)
+        ),
     ):
         yield
 
