@@ -41,7 +41,7 @@ SIZES = (64, 128)
 #: How each kernel is cut, by whether factors are split in two, and by the size of D. In each place,
 #: first what is meant for an H100: of the forward kernel the fastest of a search at AdaGAN's
 #: layers, of the others what compiled to few instructions a weight; behind it what compiles for
-#: every GPU with few spills, see :mod:`adaconv_kernels._tuning`. Where x under a tile's taps are
+#: every GPU without spills, see :mod:`adaconv_kernels._tuning`. Where x under a tile's taps are
 #: fewer numbers than its threads, Triton lets each compute where all of them lie: the weights'
 #: kernel has tiles of as many.
 CONFIGS: dict[str, dict[tuple[bool, int | None], tuple[Config, ...]]] = {
@@ -65,9 +65,9 @@ CONFIGS: dict[str, dict[tuple[bool, int | None], tuple[Config, ...]]] = {
         (False, 64): (Config(64, 128, 128, 4, 3), Config(64, 64, 128, 4, 1)),
         (False, 128): (Config(128, 64, 128, 4, 3), Config(128, 32, 128, 4, 1)),
         (False, None): (Config(128, 64, 128, 4, 2), Config(128, 32, 64, 4, 1)),
-        (True, 64): (Config(64, 64, 128, 4, 3), Config(128, 32, 128, 4, 1)),
-        (True, 128): (Config(128, 64, 128, 4, 2), Config(128, 32, 64, 4, 1)),
-        (True, None): (Config(128, 64, 64, 4, 2), Config(128, 32, 64, 4, 1)),
+        (True, 64): (Config(64, 64, 128, 4, 3), Config(128, 32, 32, 4, 1)),
+        (True, 128): (Config(128, 64, 128, 4, 2), Config(128, 32, 32, 4, 1)),
+        (True, None): (Config(128, 64, 64, 4, 2), Config(128, 32, 32, 4, 1)),
     },
 }
 

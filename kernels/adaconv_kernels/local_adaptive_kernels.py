@@ -37,7 +37,7 @@ from adaconv_kernels.adaptive_conv_kernels import activate, regress
 #: Tiles fill the registers; where there are few, loads of all neighbours are on their way at once.
 PROMISES = {
     "regress_kernel": Promise(products=1, occupancy=0.125),
-    "apply_kernel": Promise(products=1, occupancy=0.125, spilled=4),
+    "apply_kernel": Promise(products=1, occupancy=0.125),
     "mix_kernel": Promise(occupancy=0.25),
 }
 
