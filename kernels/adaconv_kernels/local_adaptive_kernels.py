@@ -149,10 +149,10 @@ def weights_of(W, W_term, at, mask, SLOPE: constexpr, TERMS: constexpr):
     """Load weights; where the slope is negative, their signs are made their own."""
     tiles = load(W, W_term, at, mask, TERMS)
     if SLOPE < 0:
-        below = tiles[0] < 0
-        turned = (tl.where(below, -tiles[0], tiles[0]),)
+        sign = tl.where(tiles[0] < 0, -1.0, 1.0).to(tiles[0].dtype)
+        turned = (tiles[0] * sign,)
         if TERMS == 2:
-            turned += (tl.where(below, -tiles[1], tiles[1]),)
+            turned += (tiles[1] * sign,)
         tiles = turned
     return tiles
 
