@@ -22,6 +22,11 @@ def pytest_addoption(parser):
         metavar="STEM.FUNCTION.PLACE",
         help="make one result of a backend's function wrong by 1 %: the suite must then fail",
     )
+    parser.addoption(
+        "--every-mask",
+        action="store_true",
+        help="leave out every mask of the Triton kernels, one at a time, not every third",
+    )
 
 
 def pytest_configure(config):

@@ -1,16 +1,19 @@
 """Local adaptive convolution on GPUs: the launches for some points of the grid."""
 
 import math
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
-from adaconv_kernels import _device
+from adaconv_kernels import _device, _tuning
 from adaconv_kernels import local_adaptive_backward_kernels as backward_kernels
 from adaconv_kernels import local_adaptive_kernels as kernels
 from adaconv_kernels._device import cdiv, power_of_2
 from adaconv_kernels.adaptive_conv import total_of
+
+Result = TypeVar("Result")
 
 #: A loop is cut into runs that different programs take, until there are so many for each
 #: multiprocessor, but into none of fewer steps than these.
@@ -27,17 +30,19 @@ class Tile(NamedTuple):
     stages: int
 
 
-#: What compiles for every GPU with at most one register spilled.
-TILES = {
-    "regress_kernel": Tile(64, 128, 64, 8, 2),
-    "apply_kernel": Tile(64, 64, 64, 8, 2),
-    "input_kernel": Tile(64, 64, 64, 8, 2),
-    "weights_kernel": Tile(64, 64, 64, 4, 2),
-    "features_kernel": Tile(64, 64, 64, 4, 2),
-    "matrix_kernel": Tile(64, 64, 64, 8, 2),
+#: How each kernel is cut: first the widest tiles, behind them shorter ones, which more programs
+#: share and which spill nowhere.
+CONFIGS: dict[str, tuple[Tile, ...]] = {
+    "regress_kernel": (Tile(64, 128, 64, 8, 2), Tile(64, 64, 64, 4, 2)),
+    "apply_kernel": (Tile(64, 64, 64, 8, 2), Tile(64, 64, 32, 8, 2)),
+    "input_kernel": (Tile(64, 64, 64, 8, 2), Tile(64, 64, 32, 8, 2)),
+    "weights_kernel": (Tile(64, 64, 64, 4, 2), Tile(64, 64, 32, 4, 2)),
+    "features_kernel": (Tile(64, 64, 64, 4, 2), Tile(64, 32, 64, 4, 2)),
+    "matrix_kernel": (Tile(64, 64, 64, 8, 2), Tile(64, 32, 64, 4, 2)),
 }
 
-#: Places of a tile of the kernels without a product.
+#: Places of a tile of the kernels without a product: they wait for the memory alone, and have
+#: nothing to choose.
 PLACES = 512
 
 
@@ -57,12 +62,21 @@ class Chunk:
         self.d, self.P = call.d[:, points], call.P[:, outputs]
         self.W = self.P.new_empty((len(call.P), self.count, self.weights))
 
-    def _tiles(self, kernel: Any, rows: int | None, columns: int, length: int) -> dict[str, Any]:
+    def _choose(self, kernel: Any, run: Callable[[Tile], object]) -> Tile:
+        """Return how a kernel is cut."""
+        return _tuning.choose(kernel, self.call.bucket, CONFIGS[kernel.__name__], run, self.call.d)
+
+    def _tuned(self, kernel: Any, run: Callable[[Tile], Result]) -> Result:
+        """Run a kernel with one of its configurations."""
+        return run(self._choose(kernel, run))
+
+    def _tiles(
+        self, kernel: Any, tile: Tile, rows: int | None, columns: int, length: int
+    ) -> dict[str, Any]:
         """Return how a kernel is cut, by the sizes of its product: M, N, and K or D.
 
         Where M counts points, which depend on the batch, it is None.
         """
-        tile = TILES[kernel.__name__]
         last = "BLOCK_D" if "BLOCK_D" in kernel.arg_names else "BLOCK_K"
         # Two terms of what is gathered, with its addresses, do not fit the registers of every GPU.
         most = tile.length // len(self.call.P) if last == "BLOCK_K" else tile.length
@@ -116,29 +130,38 @@ class Chunk:
         """Write the weights of the points."""
         call, kernel = self.call, kernels.regress_kernel
         q = None if call.q is None else call.q[self.outputs]
-        tiles = self._tiles(kernel, None, self.weights, call.D)
-        grid = cdiv(self.weights, tiles["BLOCK_N"]), cdiv(self.count, tiles["BLOCK_M"]), 1
-        self._launch(
-            kernel, grid, self.d, self.d.stride(0), self.P, self.P.stride(0), q, call.scales,
-            self.W, self.W.stride(0), self.count, self.weights, call.D,
-            HAS_Q=q is not None, **{**tiles, "SLOPE": abs(call.slope)},
-        )  # fmt: skip
+
+        def run(tile: Tile) -> None:
+            tiles = self._tiles(kernel, tile, None, self.weights, call.D)
+            grid = cdiv(self.weights, tiles["BLOCK_N"]), cdiv(self.count, tiles["BLOCK_M"]), 1
+            self._launch(
+                kernel, grid, self.d, self.d.stride(0), self.P, self.P.stride(0), q, call.scales,
+                self.W, self.W.stride(0), self.count, self.weights, call.D,
+                HAS_Q=q is not None, **{**tiles, "SLOPE": abs(call.slope)},
+            )  # fmt: skip
+
+        self._tuned(kernel, run)
 
     def products(self, gy: Tensor | None) -> Tensor:
         """Return Z, (points, slots, outputs), or its sums with gy, (points, slots, parts)."""
         call, kernel = self.call, kernels.apply_kernel
-        tiles = self._tiles(kernel, call.slots, self.group_outputs, call.depth * call.taps)
-        parts = self.groups * cdiv(self.group_outputs, tiles["BLOCK_N"])
-        grid = self.count * cdiv(call.slots, tiles["BLOCK_M"]), parts, 1
-        last = self.width if gy is None else parts
-        Z = call.x.new_empty((self.count, call.slots, last), dtype=torch.float32)
         some = None if gy is None else gy[:, self.outputs]
-        self._launch(
-            kernel, grid, *self._x(), self.W, self.W.stride(0), call.scales, some, call.outputs, Z,
-            call.picture, self.first, self.width, self.group_outputs,
-            GRADIENT=gy is not None, **tiles,
-        )  # fmt: skip
-        return Z
+
+        def run(tile: Tile) -> Tensor:
+            length = call.depth * call.taps
+            tiles = self._tiles(kernel, tile, call.slots, self.group_outputs, length)
+            parts = self.groups * cdiv(self.group_outputs, tiles["BLOCK_N"])
+            grid = self.count * cdiv(call.slots, tiles["BLOCK_M"]), parts, 1
+            last = self.width if gy is None else parts
+            Z = call.x.new_empty((self.count, call.slots, last), dtype=torch.float32)
+            self._launch(
+                kernel, grid, *self._x(), self.W, self.W.stride(0), call.scales, some,
+                call.outputs, Z, call.picture, self.first, self.width, self.group_outputs,
+                GRADIENT=gy is not None, **tiles,
+            )  # fmt: skip
+            return Z
+
+        return self._tuned(kernel, run)
 
     def _x(self) -> tuple[Tensor, int, int]:
         """Return x of the groups, the distance of its terms, and that of its pixels."""
@@ -184,16 +207,21 @@ class Chunk:
         call, kernel = self.call, backward_kernels.input_kernel
         channels = self.groups * call.depth
         parts = u.new_empty((self.count, call.inputs, channels), dtype=torch.float32)
-        tiles = self._tiles(kernel, call.inputs, call.depth, call.taps * self.group_outputs)
-        grid = (
-            self.count * cdiv(call.inputs, tiles["BLOCK_M"]),
-            self.groups * cdiv(call.depth, tiles["BLOCK_N"]),
-            1,
-        )
-        self._launch(
-            kernel, grid, u, u.stride(0), self.W, self.W.stride(0), call.scales, parts, channels,
-            call.picture, self.width, self.group_outputs, **tiles,
-        )  # fmt: skip
+
+        def run(tile: Tile) -> None:
+            length = call.taps * self.group_outputs
+            tiles = self._tiles(kernel, tile, call.inputs, call.depth, length)
+            grid = (
+                self.count * cdiv(call.inputs, tiles["BLOCK_M"]),
+                self.groups * cdiv(call.depth, tiles["BLOCK_N"]),
+                1,
+            )
+            self._launch(
+                kernel, grid, u, u.stride(0), self.W, self.W.stride(0), call.scales, parts,
+                channels, call.picture, self.width, self.group_outputs, **tiles,
+            )  # fmt: skip
+
+        self._tuned(kernel, run)
         height, width = call.picture[:2]
         rows = self._rows(height, call.stride[0], call.spans[0], call.geometry[3], call.geometry[7])
         start, stop = (row * width for row in rows)
@@ -208,42 +236,55 @@ class Chunk:
         """Replace the weights by their gradients."""
         call, kernel = self.call, backward_kernels.weights_kernel
         row = call.depth * call.taps
-        tiles = self._tiles(kernel, self.group_outputs, row, call.slots)
-        columns = cdiv(row, tiles["BLOCK_N"]) * cdiv(self.group_outputs, tiles["BLOCK_M"])
-        self._launch(
-            kernel, (self.count, self.groups * columns, 1), *self._x(), u, u.stride(0), self.W,
-            self.W.stride(0), call.scales, call.picture, self.first, self.width,
-            self.group_outputs, **tiles,
-        )  # fmt: skip
+
+        def run(tile: Tile, W: Tensor) -> None:
+            tiles = self._tiles(kernel, tile, self.group_outputs, row, call.slots)
+            columns = cdiv(row, tiles["BLOCK_N"]) * cdiv(self.group_outputs, tiles["BLOCK_M"])
+            self._launch(
+                kernel, (self.count, self.groups * columns, 1), *self._x(), u, u.stride(0), W,
+                W.stride(0), call.scales, call.picture, self.first, self.width,
+                self.group_outputs, **tiles,
+            )  # fmt: skip
+
+        # What replaces its argument is timed on copies.
+        run(self._choose(kernel, lambda tile: run(tile, self.W.clone())), self.W)
 
     def features(self) -> Tensor:
         """Return the gradient of d at the points, (points, D)."""
         call, kernel = self.call, backward_kernels.features_kernel
-        tiles = self._tiles(kernel, None, self.weights, call.D)
-        grid = cdiv(self.count, tiles["BLOCK_M"]), cdiv(call.D, tiles["BLOCK_D"])
-        splits = self._splits(grid, cdiv(self.weights, tiles["BLOCK_N"]))
-        parts = self.W.new_empty((splits, self.count, call.D), dtype=torch.float32)
-        self._launch(
-            kernel, (*grid, splits), self.W, self.W.stride(0), self.P, self.P.stride(0),
-            call.scales, parts, self.count, self.weights, call.D, **tiles,
-        )  # fmt: skip
-        return total_of(parts)
+
+        def run(tile: Tile) -> Tensor:
+            tiles = self._tiles(kernel, tile, None, self.weights, call.D)
+            grid = cdiv(self.count, tiles["BLOCK_M"]), cdiv(call.D, tiles["BLOCK_D"])
+            splits = self._splits(grid, cdiv(self.weights, tiles["BLOCK_N"]))
+            parts = self.W.new_empty((splits, self.count, call.D), dtype=torch.float32)
+            self._launch(
+                kernel, (*grid, splits), self.W, self.W.stride(0), self.P, self.P.stride(0),
+                call.scales, parts, self.count, self.weights, call.D, **tiles,
+            )  # fmt: skip
+            return total_of(parts)
+
+        return self._tuned(kernel, run)
 
     def matrix(self) -> tuple[Tensor, Tensor]:
         """Return what the points add to the gradients of P and q."""
         call, kernel = self.call, backward_kernels.matrix_kernel
-        tiles = self._tiles(kernel, None, self.weights, call.D)
-        grid = cdiv(self.weights, tiles["BLOCK_N"]), cdiv(call.D, tiles["BLOCK_D"])
-        splits = self._splits(grid, cdiv(self.count, tiles["BLOCK_M"]))
-        gP, gq = (
-            self.W.new_empty((splits, self.weights, *last), dtype=torch.float32)
-            for last in ((call.D,), ())
-        )
-        self._launch(
-            kernel, (*grid, splits), self.W, self.W.stride(0), self.d, self.d.stride(0),
-            call.scales, gP, gq, self.count, self.weights, call.D, **tiles,
-        )  # fmt: skip
-        return total_of(gP), total_of(gq)
+
+        def run(tile: Tile) -> tuple[Tensor, Tensor]:
+            tiles = self._tiles(kernel, tile, None, self.weights, call.D)
+            grid = cdiv(self.weights, tiles["BLOCK_N"]), cdiv(call.D, tiles["BLOCK_D"])
+            splits = self._splits(grid, cdiv(self.count, tiles["BLOCK_M"]))
+            gP, gq = (
+                self.W.new_empty((splits, self.weights, *last), dtype=torch.float32)
+                for last in ((call.D,), ())
+            )
+            self._launch(
+                kernel, (*grid, splits), self.W, self.W.stride(0), self.d, self.d.stride(0),
+                call.scales, gP, gq, self.count, self.weights, call.D, **tiles,
+            )  # fmt: skip
+            return total_of(gP), total_of(gq)
+
+        return self._tuned(kernel, run)
 
     def _splits(self, grid: tuple[int, int], steps: int) -> int:
         wanted = PROGRAMS * _device.processors(self.call.d)

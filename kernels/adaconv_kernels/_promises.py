@@ -11,9 +11,7 @@ class Promise(NamedTuple):
     Attributes:
         products: matrix products in the source, at least; all are on the tensor cores.
         occupancy: of the warps that a multiprocessor can hold, the part that fits at once.
-        spilled: bytes of registers that a thread may store in memory.
     """
 
     products: int = 0
     occupancy: float = 0.5
-    spilled: int = 0

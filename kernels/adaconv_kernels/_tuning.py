@@ -4,8 +4,8 @@ A bucket knows nothing of the batch, so another batch is never tuned anew.
 
 ``ADACONV_AUTOTUNE=0``, the default, takes the first configuration of the GPU's list; ``1`` measures
 all of them in the first call of a bucket and keeps the fastest, on disk in Triton's cache too. The
-lists begin with what was the fastest on the GPU that they were searched on, and end with what
-compiles to code without spills for all: other GPUs read them from behind.
+lists begin with what is meant for the GPU that they were searched on, and end with what compiles
+to code without spills for all: other GPUs read them from behind.
 """
 
 import hashlib
@@ -21,6 +21,7 @@ from torch import Tensor
 from adaconv_kernels import INTERPRETED, _device
 
 Choice = TypeVar("Choice")
+Result = TypeVar("Result")
 
 VARIABLE = "ADACONV_AUTOTUNE"
 
@@ -30,7 +31,21 @@ SEARCHED = (9, 0)
 #: Calls that are timed of each configuration, after one that compiles it.
 CALLS = 5
 
+#: Configurations of a list, at most: all are compiled and read, and timed one after another.
+MOST = 2
+
 _chosen: dict[Hashable, Any] = {}
+
+
+def tuned(
+    kernel: Any,
+    bucket: tuple,
+    configs: Sequence[Choice],
+    run: Callable[[Choice], Result],
+    tensor: Tensor,
+) -> Result:
+    """Run a kernel with the configuration that is chosen for it, see :func:`choose`."""
+    return run(choose(kernel, bucket, configs, run, tensor))
 
 
 def choose(
@@ -46,7 +61,7 @@ def choose(
         kernel: Triton's function.
         bucket: what the choice depends on, beside the GPU.
         configs: the configurations, in the order of the GPU that they were searched on.
-        run: runs the kernel with one of them; its result is not used.
+        run: runs the kernel with one of them, and may do so several times.
         tensor: one of the kernel's arguments.
     """
     setting = os.environ.get(VARIABLE, "0")

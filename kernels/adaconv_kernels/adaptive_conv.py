@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -10,6 +10,8 @@ from torch import Tensor
 from adaconv_kernels import _device, _products, _signs, _tuning
 from adaconv_kernels import adaptive_conv_kernels as kernels
 from adaconv_kernels._device import cdiv, power_of_2
+
+Result = TypeVar("Result")
 
 #: Bytes that the backward pass may take at a time: the gradient of x by output pixel, and sign bits
 #: that are made anew. The samples are cut so whether or not bits are kept: the sums are the same.
@@ -39,7 +41,7 @@ SIZES = (64, 128)
 #: How each kernel is cut, by whether factors are split in two, and by the size of D. In each place,
 #: first what is meant for an H100: of the forward kernel the fastest of a search at AdaGAN's
 #: layers, of the others what compiled to few instructions a weight; behind it what compiles for
-#: every GPU with few spills, see :mod:`adaconv_kernels._tuning`. Where x under a tile's taps are
+#: every GPU without spills, see :mod:`adaconv_kernels._tuning`. Where x under a tile's taps are
 #: fewer numbers than its threads, Triton lets each compute where all of them lie: the weights'
 #: kernel has tiles of as many.
 CONFIGS: dict[str, dict[tuple[bool, int | None], tuple[Config, ...]]] = {
@@ -63,9 +65,9 @@ CONFIGS: dict[str, dict[tuple[bool, int | None], tuple[Config, ...]]] = {
         (False, 64): (Config(64, 128, 128, 4, 3), Config(64, 64, 128, 4, 1)),
         (False, 128): (Config(128, 64, 128, 4, 3), Config(128, 32, 128, 4, 1)),
         (False, None): (Config(128, 64, 128, 4, 2), Config(128, 32, 64, 4, 1)),
-        (True, 64): (Config(64, 64, 128, 4, 3), Config(128, 32, 128, 4, 1)),
-        (True, 128): (Config(128, 64, 128, 4, 2), Config(128, 32, 64, 4, 1)),
-        (True, None): (Config(128, 64, 64, 4, 2), Config(128, 32, 64, 4, 1)),
+        (True, 64): (Config(64, 64, 128, 4, 3), Config(128, 32, 32, 4, 1)),
+        (True, 128): (Config(128, 64, 128, 4, 2), Config(128, 32, 32, 4, 1)),
+        (True, None): (Config(128, 64, 64, 4, 2), Config(128, 32, 32, 4, 1)),
     },
 }
 
@@ -176,10 +178,12 @@ class Call:
         size = next((size for size in SIZES if self.features <= size), None)
         return self.scales is not None, size
 
-    def configure(self, kernel: Any, run: Callable[[Config], object]) -> Config:
-        """Return how a kernel is cut; ``run`` runs it with a configuration."""
-        bucket = self.x.dtype, self.case, min(power_of_2(self.group_outputs), 128)
-        return _tuning.choose(kernel, bucket, CONFIGS[kernel.__name__][self.case], run, self.x)
+    def tuned(
+        self, kernel: Any, configs: Sequence[Config], run: Callable[[Config], Result]
+    ) -> Result:
+        """Run a kernel with one of its configurations."""
+        sizes = (min(power_of_2(size), 128) for size in (self.group_outputs, self.groups))
+        return _tuning.tuned(kernel, (self.x.dtype, self.case, *sizes), configs, run, self.x)
 
     def constants(self, config: Config) -> dict[str, Any]:
         """Return what a kernel is compiled for."""
@@ -266,7 +270,7 @@ def _forward(call: Call, signs: Tensor | None, signs_alone: bool = False) -> Ten
         )  # fmt: skip
         return total_of(parts)
 
-    return run(call.configure(kernels.forward_kernel, run))
+    return call.tuned(kernels.forward_kernel, CONFIGS["forward_kernel"][call.case], run)
 
 
 def backward(
@@ -361,7 +365,7 @@ def _columns(call: Call, signs: Tensor) -> tuple[Tensor, Tensor]:
         )  # fmt: skip
         return columns, total_of(parts)
 
-    return run(call.configure(kernels.inputs_kernel, run))
+    return call.tuned(kernels.inputs_kernel, CONFIGS["inputs_kernel"][call.case], run)
 
 
 def _weights(call: Call, signs: Tensor) -> tuple[Tensor, Tensor]:
@@ -387,4 +391,4 @@ def _weights(call: Call, signs: Tensor) -> tuple[Tensor, Tensor]:
         )  # fmt: skip
         return total_of(gP), total_of(gq).t().contiguous()
 
-    return run(call.configure(kernels.weights_kernel, run))
+    return call.tuned(kernels.weights_kernel, CONFIGS["weights_kernel"][call.case], run)

@@ -46,11 +46,11 @@ from adaconv_kernels._promises import Promise
 from adaconv_kernels._signs import pack, unpack, words_of
 
 #: Tiles fill the registers: what hides the memory's latency are the loads of later steps, not other
-#: warps. In float32, as two numbers of float16, some of the weights' tiles spill a little.
+#: warps.
 PROMISES = {
-    "forward_kernel": Promise(products=1, occupancy=0.0625, spilled=4),
+    "forward_kernel": Promise(products=1, occupancy=0.0625),
     "inputs_kernel": Promise(products=1, occupancy=0.125),
-    "weights_kernel": Promise(products=2, occupancy=0.0625, spilled=72),
+    "weights_kernel": Promise(products=2, occupancy=0.0625),
 }
 
 

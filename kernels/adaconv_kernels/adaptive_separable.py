@@ -3,8 +3,8 @@
 The second stage is adaptive convolution with a kernel of one tap, and is computed by its kernels.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,10 +12,30 @@ from torch import Tensor
 from adaconv_kernels import _device, adaptive_conv
 from adaconv_kernels import adaptive_separable_kernels as kernels
 from adaconv_kernels._device import cdiv, power_of_2
-from adaconv_kernels.adaptive_conv import Call, as_picture, total_of
+from adaconv_kernels.adaptive_conv import Call, Config, as_picture, total_of
 
-#: Pixels, channels and features of a tile, at most; warps and stages of a program.
-PIXELS, CHANNELS, FEATURES, WARPS, STAGES = 64, 32, 64, 8, 2
+#: How each kernel is cut, its columns being channels, by whether factors are split in two: first
+#: the widest tiles without spills, behind them shorter ones, which more programs share.
+CONFIGS: dict[str, dict[bool, tuple[Config, ...]]] = {
+    "forward_kernel": {
+        False: (Config(64, 32, 64, 8, 2), Config(64, 16, 64, 4, 2)),
+        True: (Config(64, 32, 64, 8, 2), Config(64, 16, 64, 4, 2)),
+    },
+    "input_kernel": {
+        False: (Config(64, 32, 64, 8, 2), Config(64, 16, 64, 4, 2)),
+        True: (Config(64, 32, 64, 8, 2), Config(64, 16, 64, 4, 2)),
+    },
+    "features_kernel": {
+        False: (Config(64, 32, 64, 8, 2), Config(64, 16, 64, 4, 2)),
+        True: (Config(64, 32, 64, 8, 2), Config(64, 16, 64, 8, 2)),
+    },
+    "weights_kernel": {
+        False: (Config(64, 32, 64, 8, 2), Config(32, 32, 64, 8, 2)),
+        True: (Config(32, 32, 64, 8, 2), Config(32, 16, 64, 8, 2)),
+    },
+}
+
+Result = TypeVar("Result")
 
 #: Stride, padding and dilation of the second stage.
 SINGLE_TAP = (1, 1), (0, 0), (1, 1)
@@ -160,49 +180,74 @@ def _first_stage(
         return
     with _device.guard(x):
         call = _first_call(x, d, P1, q1, options, None)
-        constants = _tiles(call)
-        grid = cdiv(call.pixels, PIXELS), cdiv(call.outputs, constants["BLOCK_C"]), 1
-        call.launch(kernels.forward_kernel, grid, u, **constants)
+
+        def run(config: Config) -> None:
+            constants = _tiles(call, config)
+            grid = cdiv(call.pixels, config.pixels), cdiv(call.outputs, constants["BLOCK_C"]), 1
+            call.launch(kernels.forward_kernel, grid, u, **constants)
+
+        _tuned(call, kernels.forward_kernel, run)
 
 
 def _input(call: Call, gx: Tensor) -> None:
     """Write the gradient of x."""
-    constants = _tiles(call)
     count = gx.shape[0] * gx.shape[2] * gx.shape[3]
-    grid = cdiv(count, PIXELS), cdiv(call.outputs, constants["BLOCK_C"]), 1
-    call.launch(kernels.input_kernel, grid, call.gy, gx, gx.stride(), count, **constants)
+
+    def run(config: Config) -> None:
+        constants = _tiles(call, config)
+        grid = cdiv(count, config.pixels), cdiv(call.outputs, constants["BLOCK_C"]), 1
+        call.launch(kernels.input_kernel, grid, call.gy, gx, gx.stride(), count, **constants)
+
+    _tuned(call, kernels.input_kernel, run)
 
 
 def _features(call: Call) -> Tensor:
     """Return the gradient of d, (pixels, D)."""
-    constants = _tiles(call)
-    tiles, blocks = cdiv(call.pixels, PIXELS), cdiv(call.features, constants["BLOCK_D"])
-    steps = call.taps * cdiv(call.outputs, constants["BLOCK_C"])
-    splits = call.splits(tiles * blocks, steps)
-    parts = call.gy.new_empty((splits, call.pixels, call.features))
-    call.launch(kernels.features_kernel, (tiles, blocks, splits), call.gy, parts, **constants)
-    return total_of(parts)
+
+    def run(config: Config) -> Tensor:
+        constants = _tiles(call, config)
+        tiles, blocks = (
+            cdiv(call.pixels, config.pixels),
+            cdiv(call.features, constants["BLOCK_D"]),
+        )
+        steps = call.taps * cdiv(call.outputs, constants["BLOCK_C"])
+        splits = call.splits(tiles * blocks, steps)
+        parts = call.gy.new_empty((splits, call.pixels, call.features))
+        call.launch(kernels.features_kernel, (tiles, blocks, splits), call.gy, parts, **constants)
+        return total_of(parts)
+
+    return _tuned(call, kernels.features_kernel, run)
 
 
 def _weights(call: Call) -> tuple[Tensor, Tensor]:
     """Return the gradients of P1 and q1, in float32."""
-    pixels = PIXELS // len(call.P)  # two terms of 64 pixels do not fit the registers of every GPU
-    constants = {**_tiles(call), "BLOCK_M": pixels}
-    columns = call.taps * cdiv(call.outputs, constants["BLOCK_C"])
-    blocks = cdiv(call.features, constants["BLOCK_D"])
-    splits = call.splits(columns * blocks, cdiv(call.pixels, pixels))
-    gP = call.gy.new_empty((splits, call.outputs, call.taps, call.features))
-    gq = call.gy.new_empty((splits, call.outputs, call.taps))
-    call.launch(kernels.weights_kernel, (columns, blocks, splits), call.gy, gP, gq, **constants)
-    return total_of(gP), total_of(gq)
+
+    def run(config: Config) -> tuple[Tensor, Tensor]:
+        constants = _tiles(call, config)
+        columns = call.taps * cdiv(call.outputs, constants["BLOCK_C"])
+        blocks = cdiv(call.features, constants["BLOCK_D"])
+        splits = call.splits(columns * blocks, cdiv(call.pixels, config.pixels))
+        gP = call.gy.new_empty((splits, call.outputs, call.taps, call.features))
+        gq = call.gy.new_empty((splits, call.outputs, call.taps))
+        grid = columns, blocks, splits
+        call.launch(kernels.weights_kernel, grid, call.gy, gP, gq, **constants)
+        return total_of(gP), total_of(gq)
+
+    return _tuned(call, kernels.weights_kernel, run)
 
 
-def _tiles(call: Call) -> dict[str, Any]:
+def _tuned(call: Call, kernel: Any, run: Callable[[Config], Result]) -> Result:
+    """Run a kernel with one of its configurations."""
+    return call.tuned(kernel, CONFIGS[kernel.__name__][call.scales is not None], run)
+
+
+def _tiles(call: Call, config: Config) -> dict[str, Any]:
     """Return how a kernel is cut, and what it is compiled for."""
     return {
         "geometry": call.geometry, "SLOPE": call.slope, "TAPS": call.taps,
         "HAS_Q": call.q is not None, "SCALED": call.scales is not None, "TERMS": len(call.P),
-        "BLOCK_M": PIXELS, "BLOCK_C": max(16, min(power_of_2(call.outputs), CHANNELS)),
-        "BLOCK_D": max(16, min(power_of_2(call.features), FEATURES)),
-        "num_warps": WARPS, "num_stages": STAGES,
+        "BLOCK_M": config.pixels,
+        "BLOCK_C": max(16, min(power_of_2(call.outputs), config.columns)),
+        "BLOCK_D": max(16, min(power_of_2(call.features), config.features)),
+        "num_warps": config.warps, "num_stages": config.stages,
     }  # fmt: skip

@@ -1,18 +1,38 @@
 """Dynamic convolution on GPUs: launches of the Triton kernels."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
-from adaconv_kernels import _device
+from adaconv_kernels import _device, _tuning
 from adaconv_kernels import dynamic_conv_kernels as kernels
 from adaconv_kernels._device import cdiv, power_of_2
 
-#: Values of a tile; its weights of one pixel and filter; most of its filters, or of the groups that
-#: share one.
-TILE, TAPS, FILTERS = 4096, 4, 8
+Result = TypeVar("Result")
+
+
+class Config(NamedTuple):
+    """How a kernel is cut.
+
+    Attributes:
+        values: those of a tile, weights times rows times pixels.
+        taps: weights of one pixel and filter.
+        rows: most filters, or groups that share one.
+    """
+
+    values: int
+    taps: int
+    rows: int
+
+
+#: How each kernel is cut: first with the most loads of a thread on their way, behind it with the
+#: most programs at a time.
+CONFIGS = {
+    "sum_kernel": (Config(4096, 4, 8), Config(2048, 4, 8)),
+    "weight_kernel": (Config(4096, 4, 8), Config(2048, 4, 8)),
+}
 
 #: A loop is cut into runs that different programs take, until there are so many for each
 #: multiprocessor, but into none of fewer steps than these.
@@ -122,52 +142,66 @@ class _Call:
         if transposed:
             kept, summed, strides = self.depth, self.filters, (s_c, s_s)
         w_strides = s_n, self.filters * s_s, *strides, *rest
-        constants, grid = self._tiles(kept, len(result) * result.shape[2] * result.shape[3])
-        steps = cdiv(summed * self.height * self.width, TAPS)
-        wanted = PROGRAMS * _device.processors(result) // (grid[0] * grid[1])
-        splits = max(1, min(wanted, steps // STEPS))
+        kernel, shared = kernels.sum_kernel, self.shared > 1
+        pixels = len(result) * result.shape[2] * result.shape[3]
 
-        def write(out: Tensor, bias: Tensor | None) -> None:
-            self._launch(
-                kernels.sum_kernel, (*grid, splits), source, source.stride(), w, w_strides, bias,
-                (0,) * 4 if bias is None else bias.stride(), out,
-                out.stride() if splits > 1 else (0, *out.stride()), kept, summed,
-                TRANSPOSED=transposed, **constants,
-            )  # fmt: skip
+        def run(config: Config) -> Tensor:
+            constants, grid = self._tiles(config, kept, pixels, shared)
+            steps = cdiv(summed * self.height * self.width, config.taps)
+            wanted = PROGRAMS * _device.processors(result) // (grid[0] * grid[1])
+            splits = max(1, min(wanted, steps // STEPS))
 
-        if splits == 1:
-            return _device.written(result, lambda out: write(out, b))
-        parts = result.new_empty((splits, *result.shape), dtype=torch.float32)
-        write(parts, None)
-        total = parts.sum(0)
-        return result.copy_(total if b is None else total.add_(b))
+            def write(out: Tensor, bias: Tensor | None) -> None:
+                self._launch(
+                    kernel, (*grid, splits), source, source.stride(), w, w_strides, bias,
+                    (0,) * 4 if bias is None else bias.stride(), out,
+                    out.stride() if splits > 1 else (0, *out.stride()), kept, summed,
+                    TRANSPOSED=transposed, SHARED=shared, **constants,
+                )  # fmt: skip
+
+            if splits == 1:
+                return _device.written(result, lambda out: write(out, b))
+            parts = result.new_empty((splits, *result.shape), dtype=torch.float32)
+            write(parts, None)
+            total = parts.sum(0)
+            return result.copy_(total if b is None else total.add_(b))
+
+        return self._tuned(kernel, (transposed, kept, summed), run, w)
 
     def weights(self, gw: Tensor, gy: Tensor, x: Tensor) -> None:
         """Compute the gradient of every weight."""
         if gw.numel() == 0:
             return
-        pixels = self.batch * self.picture[2] * self.picture[3]
-        constants, grid = self._tiles(self.filters, pixels, share=False)
-        taps = cdiv(self.depth * self.height * self.width, TAPS)
-        self._launch(
-            kernels.weight_kernel, (*grid, taps), gy, gy.stride(), x, x.stride(), gw, gw.stride(),
-            self.filters, self.depth, **constants,
-        )  # fmt: skip
+        kernel, pixels = kernels.weight_kernel, self.batch * self.picture[2] * self.picture[3]
+
+        def run(config: Config) -> None:
+            constants, grid = self._tiles(config, self.filters, pixels)
+            taps = cdiv(self.depth * self.height * self.width, config.taps)
+            self._launch(
+                kernel, (*grid, taps), gy, gy.stride(), x, x.stride(), gw, gw.stride(),
+                self.filters, self.depth, **constants,
+            )  # fmt: skip
+
+        self._tuned(kernel, (self.filters, self.depth), run, gw)
+
+    def _tuned(
+        self, kernel: Any, sizes: tuple[int, ...], run: Callable[[Config], Result], w: Tensor
+    ) -> Result:
+        """Run a kernel with one of its configurations."""
+        bucket = w.dtype, *sizes, self.shared, self.height, self.width
+        return _tuning.tuned(kernel, bucket, CONFIGS[kernel.__name__], run, w)
 
     def _tiles(
-        self, kept: int, pixels: int, share: bool = True
-    ) -> tuple[dict[str, Any], tuple[int, int]]:
+        self, config: Config, kept: int, pixels: int, shared: bool = False
+    ) -> tuple[dict[str, int], tuple[int, int]]:
         """Return how a tile is cut, and the grid: of pixels, and of channels that are kept.
 
-        Where groups share a filter, a tile has the same channel of several of them.
+        Where groups are ``shared``, a tile has the same channel of several of them.
         """
-        shared = share and self.shared > 1
         rows = self.shared if shared else kept
-        block = min(power_of_2(rows), FILTERS)
-        lanes = min(TILE // TAPS // block, max(32, power_of_2(pixels)))
-        constants = {"BLOCK_J": TAPS, "BLOCK_R": block, "BLOCK_P": lanes, "num_warps": 4}
-        if share:
-            constants["SHARED"] = shared
+        block = min(power_of_2(rows), config.rows)
+        lanes = min(config.values // config.taps // block, max(32, power_of_2(pixels)))
+        constants = {"BLOCK_J": config.taps, "BLOCK_R": block, "BLOCK_P": lanes, "num_warps": 4}
         tiles = cdiv(rows, block) * (kept if shared else 1)
         return constants, (cdiv(pixels, lanes), self.units * tiles)
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from adaconv_kernels import _device, _products
 from adaconv_kernels import local_adaptive_kernels as kernels
-from adaconv_kernels._device import cdiv
+from adaconv_kernels._device import cdiv, power_of_2
 from adaconv_kernels._local_adaptive_chunk import Chunk
 from adaconv_kernels.adaptive_conv import as_picture, as_rows
 
@@ -192,6 +192,9 @@ class Call:
         self.q = None if q is None else q.contiguous()
         self.a, self.gy = a, None if gy is None else as_rows(gy)
         self.points = self.d.shape[1]
+        # Of the whole call: what its chunks have of it depends on the batch.
+        sizes = self.D, self.outputs // self.groups, self.depth * self.taps, self.slots
+        self.bucket = x.dtype, len(self.P), *(min(power_of_2(size), 128) for size in sizes)
         self.weight_bytes = len(self.P) * self.P.element_size()
 
     def _scales(self, x, d, P, q, a, gy) -> Tensor:

@@ -37,7 +37,7 @@ from adaconv_kernels.adaptive_conv_kernels import activate, regress
 #: Tiles fill the registers; where there are few, loads of all neighbours are on their way at once.
 PROMISES = {
     "regress_kernel": Promise(products=1, occupancy=0.125),
-    "apply_kernel": Promise(products=1, occupancy=0.125, spilled=4),
+    "apply_kernel": Promise(products=1, occupancy=0.125),
     "mix_kernel": Promise(occupancy=0.25),
 }
 
@@ -149,10 +149,10 @@ def weights_of(W, W_term, at, mask, SLOPE: constexpr, TERMS: constexpr):
     """Load weights; where the slope is negative, their signs are made their own."""
     tiles = load(W, W_term, at, mask, TERMS)
     if SLOPE < 0:
-        below = tiles[0] < 0
-        turned = (tl.where(below, -tiles[0], tiles[0]),)
+        sign = tl.where(tiles[0] < 0, -1.0, 1.0).to(tiles[0].dtype)
+        turned = (tiles[0] * sign,)
         if TERMS == 2:
-            turned += (tl.where(below, -tiles[1], tiles[1]),)
+            turned += (tiles[1] * sign,)
         tiles = turned
     return tiles
 

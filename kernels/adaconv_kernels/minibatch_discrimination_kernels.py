@@ -64,7 +64,7 @@ def _closeness(
                 A, A_strides, B, B_strides, measure, i, rows, j, others, start + c, size
             )
             distances += tl.sum(tl.abs(more), 0)
-    counts = (j < others)[:, None] & (i < rows)[None, :]
+    counts = (j < others)[:, None]
     if SKIP:
         counts = counts & (j[:, None] != i[None, :] + skip)
     return tl.where(counts, tl.exp(-distances), 0.0), first

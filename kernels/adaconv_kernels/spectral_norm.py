@@ -1,18 +1,33 @@
 """Spectral normalisation on GPUs: launches of the Triton kernels, each over all weights at once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from adaconv_kernels import _device
+from adaconv_kernels import _device, _tuning
 from adaconv_kernels import spectral_norm_kernels as kernels
 from adaconv_kernels._device import cdiv, power_of_2
 
-#: Values of a row that a program adds up at a time; columns of a program, and rows at a time;
-#: values of a weight that a program divides.
-ROW, COLUMNS, ROWS, VALUES = 1024, 64, 32, 2048
+Config = dict[str, int]
+
+#: What each kernel is compiled for: values of a row at a time; rows at a time, and columns of a
+#: program; values of a program. First with more loads on their way, behind it with more programs.
+#: The kernel that finishes has one program a matrix, and replaces what it reads: one configuration.
+CONFIGS: dict[str, tuple[Config, ...]] = {
+    "rows_kernel": ({"BLOCK": 1024, "num_warps": 4}, {"BLOCK": 512, "num_warps": 2}),
+    "columns_kernel": (
+        {"BLOCK_R": 32, "BLOCK_C": 64, "num_warps": 4},
+        {"BLOCK_R": 32, "BLOCK_C": 32, "num_warps": 4},
+    ),
+    "finish_kernel": ({"BLOCK": 1024, "num_warps": 4},),
+    "quotient_kernel": ({"BLOCK": 2048, "num_warps": 4}, {"BLOCK": 1024, "num_warps": 4}),
+    "gradient_kernel": ({"BLOCK": 2048, "num_warps": 4}, {"BLOCK": 1024, "num_warps": 4}),
+}
+
+#: Parts of a sum that are read at a time.
+PARTS = 1024
 
 
 def forward(
@@ -59,43 +74,56 @@ class _Call:
 
     def rows(self, state: Tensor, result: Tensor, normalise: bool) -> None:
         """Replace every u by s = W·v, of a v that is normalised first."""
-        blocks = max(rows for rows, _ in self.sizes)
-        self._launch(
-            kernels.rows_kernel, blocks, state, result, NORMALISE=normalise, BLOCK=ROW, num_warps=4
-        )
+        kernel, blocks = kernels.rows_kernel, max(rows for rows, _ in self.sizes)
+
+        def run(config: Config) -> None:
+            self._launch(kernel, blocks, state, result, NORMALISE=normalise, **config)
+
+        self._tuned(kernel, run)
 
     def columns(self, state: Tensor) -> None:
         """Replace every v by t = Wᵀ·s / |s|."""
-        blocks = max(cdiv(columns, COLUMNS) for _, columns in self.sizes)
-        self._launch(
-            kernels.columns_kernel, blocks, state, BLOCK_R=ROWS, BLOCK_C=COLUMNS, num_warps=4
-        )
+        kernel, widest = kernels.columns_kernel, max(columns for _, columns in self.sizes)
+
+        def run(config: Config) -> None:
+            self._launch(kernel, cdiv(widest, config["BLOCK_C"]), state, **config)
+
+        self._tuned(kernel, run)
 
     def finish(self, state: Tensor, products: Tensor, normalise: bool) -> None:
         """Normalise s and t, and write every σ."""
-        self._launch(
-            kernels.finish_kernel, 1, state, products, NORMALISE=normalise, BLOCK=ROW, num_warps=4
-        )
+        kernel = kernels.finish_kernel
+
+        def run(config: Config) -> None:
+            self._launch(kernel, 1, state, products, NORMALISE=normalise, **config)
+
+        self._tuned(kernel, run)
 
     def quotients(self, state: Tensor) -> list[Tensor]:
         """Return W / σ."""
-        results = self._results()
-        self._launch(
-            kernels.quotient_kernel, self._blocks(), state, tuple(results), BLOCK=VALUES,
-            num_warps=4,
-        )  # fmt: skip
+        kernel, results = kernels.quotient_kernel, self._results()
+
+        def run(config: Config) -> None:
+            self._launch(kernel, self._blocks(config), state, tuple(results), **config)
+
+        self._tuned(kernel, run)
         return self._shaped(results)
 
     def gradients(self, gradients: Sequence[Tensor], state: Tensor) -> list[Tensor]:
         """Return the gradients of W: their products with W by blocks, and what they add up to."""
-        blocks = self._blocks()
-        gs, results = tuple(self._matrices(gradients)), self._results()
-        parts = state.new_empty((len(self.sizes), blocks))
-        self._launch(kernels.product_kernel, blocks, parts, gs, BLOCK=VALUES, num_warps=4)
-        self._launch(
-            kernels.gradient_kernel, blocks, state, parts, gs, tuple(results), BLOCK=VALUES,
-            PARTS=power_of_2(min(blocks, ROW)), num_warps=4,
-        )  # fmt: skip
+        kernel, results = kernels.gradient_kernel, self._results()
+        gs = tuple(self._matrices(gradients))
+
+        def run(config: Config) -> None:
+            blocks = self._blocks(config)
+            parts = state.new_empty((len(self.sizes), blocks))
+            self._launch(kernels.product_kernel, blocks, parts, gs, **config)
+            self._launch(
+                kernel, blocks, state, parts, gs, tuple(results),
+                PARTS=power_of_2(min(blocks, PARTS)), **config,
+            )  # fmt: skip
+
+        self._tuned(kernel, run)
         return self._shaped(results)
 
     def _matrices(self, tensors: Sequence[Tensor]) -> list[Tensor]:
@@ -116,8 +144,14 @@ class _Call:
             for result, weight, dim in zip(matrices, self.weights, self.dims, strict=True)
         ]
 
-    def _blocks(self) -> int:
-        return max(cdiv(rows * columns, VALUES) for rows, columns in self.sizes)
+    def _blocks(self, config: Config) -> int:
+        return max(cdiv(rows * columns, config["BLOCK"]) for rows, columns in self.sizes)
+
+    def _tuned(self, kernel: Any, run: Callable[[Config], None]) -> None:
+        """Run a kernel with one of its configurations, by the largest matrix's size."""
+        largest = (power_of_2(max(sizes)) for sizes in zip(*self.sizes, strict=True))
+        bucket = self.weights[0].dtype, len(self.sizes), *largest
+        _tuning.tuned(kernel, bucket, CONFIGS[kernel.__name__], run, self.matrices[0])
 
     def _launch(self, kernel, blocks: int, *more: Any, **constants: Any) -> None:
         """Start so many programs for every matrix; those that a smaller one lacks end at once."""

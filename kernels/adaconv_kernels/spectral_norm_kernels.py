@@ -208,6 +208,6 @@ def gradient_kernel(
     column = (first - row.to(tl.int64) * width).to(tl.int32) + tl.arange(0, BLOCK)
     u = state + _pick(starts, COUNT)
     left = tl.load(u + row + column // width, mask=live, other=0.0)
-    right = tl.load(u + height + column % width, mask=live, other=0.0)
+    right = tl.load(u + height + column % width)
     g = tl.load(_pick(gs, COUNT) + i, mask=live, other=0.0).to(tl.float32)
     tl.store(_pick(results, COUNT) + i, g / sigma - slope * left * right, mask=live)

@@ -1,5 +1,7 @@
 """Calls of minibatch discrimination that the tests share."""
 
+from dataclasses import dataclass
+
 import torch
 
 from adaconv import minibatch_discrimination
@@ -13,6 +15,19 @@ SHAPES = [
     (5, 7, 3, 2), (3, 130, 2, 4), (70, 33, 4, 5), (1, 1, 1, 1), (0, 4, 2, 3), (4, 0, 2, 3),
     (0, None, 2, 3), (3, None, 0, 2),
 ]  # fmt: skip
+
+
+@dataclass
+class Samples:
+    """Minibatch discrimination of sets of samples, (N, B, C) each."""
+
+    shapes: tuple
+
+    def tensors(self, make):
+        return [make(*shape) / shape[2] for shape in self.shapes]
+
+    def call(self, tensors, backend):
+        return minibatch_discrimination(*tensors, backend=backend)
 
 
 def drawn(shape, dtype=torch.float64, seed=0):

@@ -1,5 +1,7 @@
 """Calls of spectral normalisation that the tests share."""
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 
@@ -13,6 +15,23 @@ WEIGHTS = [((4, 3, 2, 2), 0), ((3, 5), 0), ((2, 6, 3), 1), ((1, 7, 2), 0), ((3, 
 
 #: What the kernel cuts into blocks and vectors: long rows, many rows, and what is left of both.
 LARGE = [((70, 1000), 0), ((1, 8192), 0), ((5, 70001), 0), ((35, 455, 9), 0), ((33, 130, 5), 1)]
+
+
+@dataclass
+class Weights:
+    """Spectral normalisation of weights, laid one behind another."""
+
+    shapes: tuple
+    steps: int = 0
+
+    def tensors(self, make):
+        return [make(*shape) for shape in self.shapes]
+
+    def call(self, tensors, backend):
+        us = [F.normalize(w.detach().new_ones(len(w)), dim=0) for w in tensors]
+        vs = [F.normalize(w[0].detach().flatten() ** 0, dim=0) for w in tensors]
+        found = spectral_normalize(tensors, us, vs, self.steps, backend=backend)
+        return torch.cat([y.flatten() for y in found])
 
 
 def drawn(dtype=torch.float64, seed=0, weights=WEIGHTS):

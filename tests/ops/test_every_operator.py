@@ -1,7 +1,6 @@
 """What every operator keeps, whatever it computes: derivatives, determinism, transforms."""
 
 import itertools
-from dataclasses import dataclass
 
 import adaptive_conv_cases
 import adaptive_separable_cases
@@ -9,42 +8,11 @@ import dynamic_conv_cases
 import local_adaptive_cases
 import pytest
 import torch
-import torch.nn.functional as F
 from conv_contract import gradient_of, normal, results
+from minibatch_discrimination_cases import Samples
+from spectral_norm_cases import Weights
 
 import adaconv
-from adaconv import minibatch_discrimination, spectral_normalize
-
-
-@dataclass
-class Samples:
-    """Minibatch discrimination of sets of samples, (N, B, C) each."""
-
-    shapes: tuple
-
-    def tensors(self, make):
-        return [make(*shape) / shape[2] for shape in self.shapes]
-
-    def call(self, tensors, backend):
-        return minibatch_discrimination(*tensors, backend=backend)
-
-
-@dataclass
-class Weights:
-    """Spectral normalisation of weights, laid one behind another."""
-
-    shapes: tuple
-    steps: int = 0
-
-    def tensors(self, make):
-        return [make(*shape) for shape in self.shapes]
-
-    def call(self, tensors, backend):
-        us = [F.normalize(w.detach().new_ones(len(w)), dim=0) for w in tensors]
-        vs = [F.normalize(w[0].detach().flatten() ** 0, dim=0) for w in tensors]
-        found = spectral_normalize(tensors, us, vs, self.steps, backend=backend)
-        return torch.cat([y.flatten() for y in found])
-
 
 Adaptive = adaptive_conv_cases.Case
 Separable = adaptive_separable_cases.Case

@@ -91,20 +91,3 @@ def test_another_value_is_refused(kernel, monkeypatch):
     monkeypatch.setenv(_tuning.VARIABLE, "yes")
     with pytest.raises(ValueError, match="ADACONV_AUTOTUNE must be 0 or 1, got 'yes'"):
         choose(kernel)
-
-
-def test_another_batch_is_the_same_bucket(monkeypatch, triton_device):
-    """Calls of any batch ask for the same choice; those of another D or O do not."""
-    from adaptive_conv_cases import Case
-
-    buckets = []
-
-    def recorded(kernel, bucket, configs, run, tensor):
-        buckets.append((kernel.__name__, bucket))
-        return configs[0]
-
-    monkeypatch.setattr(_tuning, "choose", recorded)
-    for batch, features in ((1, 5), (3, 5), (1, 70)):
-        case = Case(batch=batch, size=(2, 2), channels=1, kernel_size=(1, 1), features=features)
-        case.call([t.float() for t in case.tensors(torch.ones)], "triton")
-    assert buckets[0] == buckets[1] != buckets[2]

@@ -142,7 +142,8 @@ class Mutant:
 def mutants(*files: str) -> list[Mutant]:
     """Return one for each condition that masks of the kernels in these files are made of.
 
-    These are the operands of every ``&``, and masks that are no such conjunction.
+    These are the operands of every ``&``, and masks and conditions of ``where`` that are no such
+    conjunction.
     """
     return [mutant for file in files for mutant in _mutants(file)]
 
@@ -171,3 +172,5 @@ def _conditions(function: ast.FunctionDef) -> Iterator[ast.expr]:
             yield from (side for side in (node.left, node.right) if not conjunction(side))
         elif isinstance(node, ast.keyword) and node.arg == "mask" and not conjunction(node.value):
             yield node.value
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "tl.where":
+            yield node.args[0]

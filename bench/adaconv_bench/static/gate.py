@@ -64,7 +64,7 @@ def faults(launch: Launch, name: str, code: Code, occupancy: float) -> list[str]
     products = len(re.findall(r"\btt\.dot\b", asm["ttir"]))
     scalar = len(re.findall(r"\btt\.dot\b.*-> tensor<[^>]*#blocked\d*>", ways))
     checks = {
-        f"spills {code.spilled} bytes, allowed {promise.spilled}": code.spilled > promise.spilled,
+        f"spills {code.spilled} bytes": code.spilled > 0,
         f"asks for {shared} bytes of shared memory, there are {target.block_shared}": (
             shared > target.block_shared
         ),
