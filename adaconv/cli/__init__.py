@@ -17,6 +17,7 @@ from adaconv.cli.bench_locality import bench_locality
 from adaconv.cli.bench_roofline import bench_roofline
 from adaconv.cli.bench_static import bench_static
 from adaconv.cli.bench_train import bench_train
+from adaconv.cli.eval import evaluation
 from adaconv.cli.info import info
 from adaconv.cli.models import models
 from adaconv.cli.sample import sample
@@ -29,6 +30,7 @@ DESCRIPTION = """Adaptive convolutions, and GANs built on them.
     adaconv models                     list the GANs
     adaconv train adagan-3x3           train a GAN
     adaconv sample CHECKPOINT          draw images with it
+    adaconv eval CHECKPOINT            score it: Inception score, FID, KID, precision and recall
     adaconv bench                      measure the kernels
     adaconv bench all                  measure every operator
     adaconv bench cost                 measure what adaptivity costs
@@ -49,6 +51,7 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "models": models,
     "train": train,
     "sample": sample,
+    "eval": evaluation,
     "bench": bench,
     "bench all": bench_all,
     "bench cost": bench_cost,

@@ -114,7 +114,7 @@ def test_models(capsys, monkeypatch):
     ("arguments", "message"),
     [
         ([], "Expected one of"),
-        (["trian"], "Available subcommands: info, models, train, sample, bench"),
+        (["trian"], "Available subcommands: info, models, train, sample, eval, bench"),
         (["train"], "MODEL"),
         (["train", "adagan-3x4"], "did you mean 'adagan-3x3'"),
         (["train", "baseline", "--width", "0.05", "--data", "twemojy"], "twemoji"),
