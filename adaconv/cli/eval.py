@@ -62,7 +62,7 @@ def evaluation(
         count: Images to generate; by default 10,000, or half of the data if these are fewer.
         real: Real images to compare with; by default as many. As many again as are generated are
             needed for the floor.
-        seed: Seed of the latent vectors and of the metrics' subsets; the same gives the same scores.
+        seed: Seed of the latent vectors and of what the metrics draw; it decides the scores.
         out: File to append the scores to, a line of JSON each; by default scores.jsonl beside the
             checkpoint.
         cache: Folder for what is known of the real images.

@@ -91,7 +91,7 @@ def evaluate(
         metrics: keys of :data:`METRICS`.
         n_fake: images to generate; by default 10,000, or half of the data if these are fewer.
         n_real: real images to compare with; by default ``n_fake``.
-        seed: seed of the latents, and of what the metrics draw; the same seed gives the same scores.
+        seed: seed of the latents, and of what the metrics draw; it decides the scores.
         folder: the cache.
         watch: shows progress.
 

@@ -71,4 +71,5 @@ class Given(nn.Module):
         self.num_features = num_features
 
     def forward(self, features: Tensor) -> Tensor:
+        """Return what it is given."""
         return features

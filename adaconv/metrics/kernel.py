@@ -14,7 +14,7 @@ SUBSET_SIZE = 1000
 
 
 def kernel(real: Statistics, fake: Statistics, seed: int = 0) -> list[Score]:
-    """Return the unbiased ``MMD²`` of the kernel ``k(f, g) = (f·g / d + 1)³``, as torchmetrics does.
+    """Return the unbiased ``MMD²`` for the kernel ``k(f, g) = (f·g / d + 1)³``, of torchmetrics.
 
     Mean and deviation of 100 subsets, which are drawn from the kept features: 1000 of each set, or
     half of them where there are fewer than 2000, so that subsets differ.
