@@ -16,8 +16,8 @@ from rich.table import Table
 import adaconv
 from adaconv import data as sources
 from adaconv.cli._usage import UsageError, check_backends, set_threads, usage
-from adaconv.metrics import EXTRACTORS, Record, evaluate, metric
-from adaconv.metrics.cache import FOLDER
+from adaconv.eval import EXTRACTORS, Record, evaluate, metric
+from adaconv.eval.cache import FOLDER
 from adaconv.nn._names import unknown
 from adaconv.train import Checkpoint
 

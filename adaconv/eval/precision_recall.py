@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from adaconv.metrics._score import Score
-from adaconv.metrics.statistics import Statistics
+from adaconv.eval._score import Score
+from adaconv.eval.statistics import Statistics
 
 CLUSTERS = 20
 RUNS = 10

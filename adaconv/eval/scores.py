@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from adaconv.metrics import frechet, inception_score, kernel, precision_recall
-from adaconv.metrics._score import Score
-from adaconv.metrics.statistics import GROUPS, Statistics
+from adaconv.eval import frechet, inception_score, kernel, precision_recall
+from adaconv.eval._score import Score
+from adaconv.eval.statistics import GROUPS, Statistics
 from adaconv.nn._names import unknown
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from adaconv.metrics.extractors import Extractor
+from adaconv.eval.extractors import Extractor
 
 #: The Inception score is that of each of ten groups.
 GROUPS = 10

@@ -5,9 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from adaconv.data._extra import extra
-from adaconv.metrics._score import Score
-from adaconv.metrics.statistics import Statistics
+from adaconv.eval._score import Score
+from adaconv.eval.statistics import Statistics
 
 #: Parts of the generated images, each of which is left out once to see how the distance varies.
 FOLDS = 10
@@ -46,8 +45,8 @@ def _notes(real: Statistics, fake: Statistics) -> tuple[str, ...]:
 
 
 def _distance(real: Statistics, fake: Statistics, left_out: int | None = None) -> float:
-    with extra("FID", "eval"):
-        from torchmetrics.image.fid import FrechetInceptionDistance
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
     metric = FrechetInceptionDistance(Given(real.num_features))
     for statistics, name in ((real, "real"), (fake, "fake")):
         # no image: the metric learns the type of the features

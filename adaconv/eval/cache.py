@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from adaconv.data._files import CACHE
-from adaconv.metrics.statistics import Statistics
+from adaconv.eval.statistics import Statistics
 from adaconv.train.files import replacing
 
 FOLDER = CACHE / "statistics"

@@ -4,11 +4,11 @@ The feature network is named in every score: ``FID-lite0@128`` is not the FID of
 whose network is Inception.
 """
 
-from adaconv.metrics._score import Score
-from adaconv.metrics.evaluation import Record, evaluate
-from adaconv.metrics.extractors import EXTRACTORS, Extractor
-from adaconv.metrics.scores import METRICS, Metric, metric
-from adaconv.metrics.statistics import Statistics, gather
+from adaconv.eval._score import Score
+from adaconv.eval.evaluation import Record, evaluate
+from adaconv.eval.extractors import EXTRACTORS, Extractor
+from adaconv.eval.scores import METRICS, Metric, metric
+from adaconv.eval.statistics import Statistics, gather
 
 __all__ = [
     "EXTRACTORS",

@@ -1,6 +1,7 @@
 """Evaluation of a generator against data."""
 
 import hashlib
+import importlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +11,12 @@ import torch
 from torch import Tensor
 
 from adaconv.data import ImageData, TensorData
-from adaconv.metrics import cache
-from adaconv.metrics.extractors import Extractor
-from adaconv.metrics.frechet import FOLDS
-from adaconv.metrics.scores import METRICS, metric
-from adaconv.metrics.statistics import KEPT, Statistics, gather
+from adaconv.data._extra import extra
+from adaconv.eval import cache
+from adaconv.eval.extractors import Extractor
+from adaconv.eval.frechet import FOLDS
+from adaconv.eval.scores import METRICS, metric
+from adaconv.eval.statistics import KEPT, Statistics, gather
 from adaconv.models import GAN
 from adaconv.train.sampling import sample
 
@@ -98,7 +100,10 @@ def evaluate(
     Raises:
         ValueError: no metric has a name, the data are no images of the size, or there are too few.
         RuntimeError: the generator makes values that are not finite.
+        ModuleNotFoundError: torchmetrics is missing.
     """
+    with extra("evaluation", "eval"):
+        importlib.import_module("torchmetrics")  # the metrics need it when all images are through
     names = dict.fromkeys(metrics)
     n_fake = min(COUNT, len(dataset) // 2) if n_fake is None else n_fake
     n_real = n_fake if n_real is None else n_real
@@ -177,7 +182,7 @@ def _key(values: Tensor, chosen: Tensor, extractor: Extractor) -> dict[str, str 
     """All that the statistics of real images depend on: above all, the images themselves."""
     digest = hashlib.sha256(repr(values.shape[1:]).encode())
     for index in chosen.split(BATCH):
-        digest.update(values[index].contiguous().numpy())
+        digest.update(values[index].contiguous().numpy().data)
     return {
         "images": digest.hexdigest(),
         "n": len(chosen),

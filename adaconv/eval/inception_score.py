@@ -2,8 +2,8 @@
 
 import torch
 
-from adaconv.metrics._score import Score
-from adaconv.metrics.statistics import GROUPS, Statistics
+from adaconv.eval._score import Score
+from adaconv.eval.statistics import GROUPS, Statistics
 
 
 def inception_score(real: Statistics, fake: Statistics, seed: int = 0) -> list[Score]:

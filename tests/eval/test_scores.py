@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
-from adaconv.metrics.frechet import frechet
-from adaconv.metrics.inception_score import inception_score
-from adaconv.metrics.kernel import kernel
-from adaconv.metrics.precision_recall import CLUSTERS, f_scores, k_means, precision_recall
+from adaconv.eval.frechet import frechet
+from adaconv.eval.inception_score import inception_score
+from adaconv.eval.kernel import kernel
+from adaconv.eval.precision_recall import CLUSTERS, f_scores, k_means, precision_recall
 
 D = 4
 
@@ -38,7 +38,7 @@ def test_frechet_of_gaussians(statistics):
 
 def test_frechet_jackknife_is_that_of_torchmetrics_without_each_fold(statistics):
     fid = pytest.importorskip("torchmetrics.image.fid")
-    from adaconv.metrics.frechet import Given
+    from adaconv.eval.frechet import Given
 
     real, fake = drawn(40, 0).double(), drawn(33, 1).double() * 2
     parts = []
@@ -85,7 +85,7 @@ def test_inception_score_of_known_distributions(statistics):
 
 def test_inception_score_is_that_of_torchmetrics_by_group(statistics):
     inception = pytest.importorskip("torchmetrics.image.inception")
-    from adaconv.metrics.frechet import Given
+    from adaconv.eval.frechet import Given
 
     logits = 3 * drawn(205, 0, 7)
     groups = torch.arange(205) * 10 // 205
@@ -113,7 +113,7 @@ def test_kernel_of_two_points(statistics):
 
 def test_kernel_is_unbiased(statistics, monkeypatch):
     pytest.importorskip("torchmetrics")
-    monkeypatch.setattr("adaconv.metrics.kernel.SUBSETS", 10)
+    monkeypatch.setattr("adaconv.eval.kernel.SUBSETS", 10)
     draws = [
         kernel(statistics(drawn(12, 2 * i)), statistics(drawn(12, 2 * i + 1)))[0].value
         for i in range(60)

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from adaconv import data, metrics
-from adaconv.metrics import cache, evaluate, extractors, gather
-from adaconv.metrics.evaluation import generated
-from adaconv.metrics.scores import METRICS
+from adaconv import data
+from adaconv.eval import EXTRACTORS, cache, evaluate, extractors, gather
+from adaconv.eval.evaluation import generated
+from adaconv.eval.scores import METRICS
 
 pytest.importorskip("torchmetrics")
 
@@ -153,7 +153,7 @@ def test_lite0_recognises_fruit():
     twemoji = pytest.importorskip("adaconv.data.sources.twemoji")
     classes = {"1f353": 949, "1f34d": 953}  # strawberry and pineapple, of ImageNet's classes
     codes, images = twemoji._all(72, False)[:2]
-    network = metrics.EXTRACTORS["lite0"](None).eval()
+    network = EXTRACTORS["lite0"](None).eval()
     with torch.no_grad():
         features, logits = network(torch.stack([images[codes.index(code)] for code in classes]))
     assert network.name == "lite0@128"
@@ -168,7 +168,7 @@ def test_lite0_recognises_fruit():
 def test_lite0_without_its_package(missing, monkeypatch):
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(ModuleNotFoundError, match=rf"{missing}.*pip install 'adaconv\[eval\]'"):
-        metrics.EXTRACTORS["lite0"](None)
+        EXTRACTORS["lite0"](None)
 
 
 def test_inception_takes_the_original_weights_alone(tmp_path, monkeypatch):
@@ -176,7 +176,7 @@ def test_inception_takes_the_original_weights_alone(tmp_path, monkeypatch):
     path = tmp_path / "weights.pth"
     torch.save({"scale": torch.tensor(2.0)}, path)
     with pytest.raises(ValueError, match=r"must be the original weights.*6726825d.*SHA-256"):
-        metrics.EXTRACTORS["inception"](path)
+        EXTRACTORS["inception"](path)
     monkeypatch.setattr(
         extractors, "INCEPTION_SHA256", hashlib.sha256(path.read_bytes()).hexdigest()[:8]
     )
@@ -184,7 +184,7 @@ def test_inception_takes_the_original_weights_alone(tmp_path, monkeypatch):
     stub = types.ModuleType("torch_fidelity.feature_extractor_inceptionv3")
     monkeypatch.setitem(sys.modules, stub.__name__, None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'adaconv\[inception\]'"):
-        metrics.EXTRACTORS["inception"](path)
+        EXTRACTORS["inception"](path)
 
     class Network(nn.Module):
         def __init__(self, name, features_list, feature_extractor_weights_path):
@@ -197,7 +197,7 @@ def test_inception_takes_the_original_weights_alone(tmp_path, monkeypatch):
 
     stub.FeatureExtractorInceptionV3 = Network
     monkeypatch.setitem(sys.modules, stub.__name__, stub)
-    network = metrics.EXTRACTORS["inception"](path)
+    network = EXTRACTORS["inception"](path)
     assert network.name == "inception@299"
     assert [part.shape[1] for part in network(torch.zeros(2, 3, 8, 8, dtype=torch.uint8))] == [
         network.num_features,
@@ -212,4 +212,4 @@ def test_inception_unpickles_nothing_but_weights(tmp_path, monkeypatch):
         extractors, "INCEPTION_SHA256", hashlib.sha256(path.read_bytes()).hexdigest()[:8]
     )
     with pytest.raises(ValueError, match="holds more than weights"):
-        metrics.EXTRACTORS["inception"](path)
+        EXTRACTORS["inception"](path)

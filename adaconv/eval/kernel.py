@@ -4,10 +4,9 @@ import warnings
 
 import torch
 
-from adaconv.data._extra import extra
-from adaconv.metrics._score import Score
-from adaconv.metrics.frechet import Given
-from adaconv.metrics.statistics import Statistics
+from adaconv.eval._score import Score
+from adaconv.eval.frechet import Given
+from adaconv.eval.statistics import Statistics
 
 SUBSETS = 100
 SUBSET_SIZE = 1000
@@ -26,8 +25,8 @@ def kernel(real: Statistics, fake: Statistics, seed: int = 0) -> list[Score]:
 
     Source: Bińkowski et al., "Demystifying MMD GANs", 2018.
     """
-    with extra("KID", "eval"):
-        from torchmetrics.image.kid import KernelInceptionDistance
+    from torchmetrics.image.kid import KernelInceptionDistance
+
     pool = min(len(real.kept), len(fake.kept))
     size = min(SUBSET_SIZE, pool // 2)
     with warnings.catch_warnings():  # that all features are kept: these are few
