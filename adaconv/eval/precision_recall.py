@@ -77,12 +77,12 @@ def k_means(points: Tensor, clusters: int, generator: torch.Generator) -> Tensor
         generator: draws the first centres.
     """
     centres = _first_centres(points, clusters, generator)
-    cluster = torch.cdist(points, centres).argmin(1)
+    cluster = _distances(points, centres).argmin(1)
     for _ in range(ITERATIONS):
         member = torch.nn.functional.one_hot(cluster, clusters).to(points.dtype)
         count = member.sum(0)[:, None]
         centres = torch.where(count > 0, member.T @ points / count.clamp(min=1), centres)
-        before, cluster = cluster, torch.cdist(points, centres).argmin(1)
+        before, cluster = cluster, _distances(points, centres).argmin(1)
         if torch.equal(before, cluster):
             break
     return cluster
@@ -91,10 +91,15 @@ def k_means(points: Tensor, clusters: int, generator: torch.Generator) -> Tensor
 def _first_centres(points: Tensor, clusters: int, generator: torch.Generator) -> Tensor:
     """Draw each centre with the square of its distance from those before it as probability."""
     chosen = torch.randint(len(points), (1,), generator=generator)
-    distance = (points - points[chosen]).square().sum(1)
+    distance = _distances(points, points[chosen])[:, 0].square()
     for _ in range(clusters - 1):
         chance = distance if distance.sum() > 0 else torch.ones_like(distance)
         new = chance.multinomial(1, generator=generator)
-        distance = torch.minimum(distance, (points - points[new]).square().sum(1))
+        distance = torch.minimum(distance, _distances(points, points[new])[:, 0].square())
         chosen = torch.cat([chosen, new])
     return points[chosen]
+
+
+def _distances(points: Tensor, centres: Tensor) -> Tensor:
+    """By a matrix product, which PyTorch leaves out for so few centres: several times as fast."""
+    return torch.cdist(points, centres, compute_mode="use_mm_for_euclid_dist")

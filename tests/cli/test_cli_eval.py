@@ -12,6 +12,7 @@ from adaconv.cli import main
 from adaconv.eval import EXTRACTORS, Extractor, extractors
 from adaconv.train import Checkpoint
 
+pytest.importorskip("torchmetrics")
 SIZE, PICTURES = 8, 48
 
 
@@ -56,7 +57,6 @@ def evaluate(*arguments: str) -> int:
 
 
 def test_eval_prints_and_appends_records(means, capsys):
-    pytest.importorskip("torchmetrics")
     assert evaluate() == 0
     text = capsys.readouterr().out
     rows = [json.loads(line) for line in Path("run/scores.jsonl").read_text().splitlines()]
