@@ -83,6 +83,7 @@ def test_inception_score_of_known_distributions(statistics):
     assert "no group of 4 images can score above 4" in inception_score(few, few)[0].notes[0]
 
 
+@pytest.mark.filterwarnings("ignore:Metric `InceptionScore` will save", "ignore:std")
 def test_inception_score_is_that_of_torchmetrics_by_group(statistics):
     inception = pytest.importorskip("torchmetrics.image.inception")
     from adaconv.eval.frechet import Given
