@@ -60,8 +60,8 @@ def evaluation(
         data: Images to compare with; by default those that the model was trained on.
         split: Split of the data: train, test, ...
         count: Images to generate; by default 10,000, or half of the data if these are fewer.
-        real: Real images to compare with; by default as many. As many again as are generated are
-            needed for the floor.
+        real: Real images to compare with; by default as many, and none for `--metrics is`. As many
+            others as are generated are needed for the floor.
         seed: Seed of the latent vectors and of what the metrics draw; it decides the scores.
         out: File to append the scores to, a line of JSON each; by default scores.jsonl beside the
             checkpoint.
@@ -75,6 +75,8 @@ def evaluation(
     out = out or checkpoint.parent / FILE
     if not out.parent.is_dir():
         raise UsageError(f"--out must lie in an existing folder, got {out}")
+    if not metrics:
+        raise UsageError("--metrics needs at least one of: is, fid, kid, prd")
     with usage():
         for name in metrics:
             metric(name)

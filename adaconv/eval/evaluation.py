@@ -92,7 +92,8 @@ def evaluate(
         extractor: the feature network, on the device where it is to run.
         metrics: keys of :data:`METRICS`.
         n_fake: images to generate; by default 10,000, or half of the data if these are fewer.
-        n_real: real images to compare with; by default ``n_fake``.
+        n_real: real images to compare with; by default ``n_fake``, and none for the Inception score
+            alone, which compares with nothing.
         seed: seed of the latents, and of what the metrics draw; it decides the scores.
         folder: the cache.
         watch: shows progress.
@@ -104,21 +105,23 @@ def evaluate(
     """
     with extra("evaluation", "eval"):
         importlib.import_module("torchmetrics")  # the metrics need it when all images are through
-    names = dict.fromkeys(metrics)
-    n_fake = min(COUNT, len(dataset) // 2) if n_fake is None else n_fake
-    n_real = n_fake if n_real is None else n_real
+    chosen = {name: metric(name) for name in metrics}
+    compares = any(metric_.compares for metric_ in chosen.values())
+    n_fake = min(COUNT, len(dataset) // (1 + compares)) if n_fake is None else n_fake
+    n_real = n_fake * compares if n_real is None else n_real
     values = _check(gan, dataset, n_real, n_fake)
-    for name in names:
-        metric(name).check(name, min(n_real, n_fake))
+    for name, metric_ in chosen.items():
+        metric_.check(name, min(n_real, n_fake) if metric_.compares else n_fake)
     order = torch.from_numpy(np.random.default_rng(0).permutation(len(dataset)))
 
     def of_data(start: int, n: int) -> Statistics:
-        chosen = order[start : start + n]
-        key = _key(values, chosen, extractor)
-        batches = watch((values[i] for i in chosen.split(BATCH)), "real images", -(-n // BATCH))
+        rows = order[start : start + n]
+        key = _key(values, rows, extractor)
+        batches = watch((values[i] for i in rows.split(BATCH)), "real images", -(-n // BATCH))
         return cache.cached(key, folder, lambda: gather(batches, n, extractor))
 
-    real, other = of_data(0, n_real), of_data(n_real, n_fake)
+    other = of_data(n_real, n_fake)
+    real = of_data(0, n_real) if compares else other
     batches = watch(generated(gan, n_fake, seed), "generated images", -(-n_fake // BATCH))
     fake = gather(batches, n_fake, extractor, folds=FOLDS)
     return [
@@ -139,10 +142,10 @@ def evaluate(
             seed=seed,
             notes=score.notes,
         )
-        for name in names
+        for metric_ in chosen.values()
         for score, floor in zip(
-            METRICS[name].compute(real, fake, seed),
-            METRICS[name].compute(real, other, seed),
+            metric_.compute(real, fake, seed),
+            metric_.compute(real, other, seed),
             strict=True,
         )
     ]
@@ -178,14 +181,14 @@ def _check(gan: GAN, dataset: TensorData, n_real: int, n_fake: int) -> Tensor:
     return dataset.values
 
 
-def _key(values: Tensor, chosen: Tensor, extractor: Extractor) -> dict[str, str | int]:
+def _key(values: Tensor, rows: Tensor, extractor: Extractor) -> dict[str, str | int]:
     """All that the statistics of real images depend on: above all, the images themselves."""
     digest = hashlib.sha256(repr(values.shape[1:]).encode())
-    for index in chosen.split(BATCH):
+    for index in rows.split(BATCH):
         digest.update(values[index].contiguous().numpy().data)
     return {
         "images": digest.hexdigest(),
-        "n": len(chosen),
+        "n": len(rows),
         "kept": KEPT,
         "extractor": extractor.name,
         "resize": extractor.resize,

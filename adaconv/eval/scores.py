@@ -17,11 +17,13 @@ class Metric:
         compute: returns the scores, of which there may be several.
         least: images of each set that it needs at least.
         reason: why.
+        compares: whether the real images make a difference.
     """
 
     compute: Callable[[Statistics, Statistics, int], list[Score]]
     least: int
     reason: str
+    compares: bool = True
 
     def check(self, name: str, n: int) -> None:
         """Check that ``n`` images, of the smaller set, are enough.
@@ -31,14 +33,13 @@ class Metric:
         """
         if n < self.least:
             raise ValueError(
-                f"{name} needs at least {self.least} real and {self.least} generated images, "
-                f"{self.reason}: got {n}"
+                f"{name} needs at least {self.least} images of each kind, {self.reason}: got {n}"
             )
 
 
 METRICS: dict[str, Metric] = {
     "is": Metric(
-        inception_score.inception_score, 2 * GROUPS, f"two in each of its {GROUPS} groups"
+        inception_score.inception_score, 2 * GROUPS, f"two in each of its {GROUPS} groups", False
     ),
     "fid": Metric(
         frechet.frechet, 2 * frechet.FOLDS, f"two in each of the {frechet.FOLDS} parts of its error"

@@ -88,6 +88,7 @@ def test_eval_prints_and_appends_records(means, capsys):
     ("arguments", "message"),
     [
         (["--metrics", "fdi"], "did you mean 'fid'"),
+        (["--metrics"], "at least one of: is, fid, kid, prd"),
         (["--features", "lite"], "did you mean 'lite0'"),
         (["--weights", "a.pth"], "lite0 has weights of its own"),
         (["--features", "inception"], "inception needs --weights"),
