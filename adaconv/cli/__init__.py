@@ -17,6 +17,7 @@ from adaconv.cli.bench_locality import bench_locality
 from adaconv.cli.bench_roofline import bench_roofline
 from adaconv.cli.bench_static import bench_static
 from adaconv.cli.bench_train import bench_train
+from adaconv.cli.eval import evaluation
 from adaconv.cli.explore import explore
 from adaconv.cli.info import info
 from adaconv.cli.lab import lab
@@ -32,6 +33,7 @@ DESCRIPTION = """Adaptive convolutions, and GANs built on them.
     adaconv models                     list the GANs
     adaconv train adagan-3x3           train a GAN
     adaconv sample CHECKPOINT          draw images with it
+    adaconv eval CHECKPOINT            score it: Inception score, FID, KID, precision and recall
     adaconv explore CHECKPOINT         see what it has learned
     adaconv lab                        watch GANs learn points of the plane
     adaconv plot RUN                   draw what training measured
@@ -55,6 +57,7 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "models": models,
     "train": train,
     "sample": sample,
+    "eval": evaluation,
     "explore": explore,
     "lab": lab,
     "plot": plot,

@@ -1,11 +1,11 @@
-"""Packages that only some sources need."""
+"""Packages that only some parts need."""
 
 import contextlib
 from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def extra(purpose: str) -> Iterator[None]:
+def extra(purpose: str, extras: str = "train") -> Iterator[None]:
     """Import optional packages inside this ``with`` block; if one is missing, say how to get it.
 
     Raises:
@@ -15,6 +15,6 @@ def extra(purpose: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            f"{purpose} needs a package that is missing ({error}): pip install 'adaconv[train]'",
+            f"{purpose} needs a package that is missing ({error}): pip install 'adaconv[{extras}]'",
             name=error.name,
         ) from error
