@@ -7,8 +7,10 @@
 //   lane(), warp()                  of a thread in its warp, and in its block
 //   Half, BFloat16                  number types; to_float(v), from_float<T>(v)
 //   load(p), store(p, v)            every access to global or shared memory, sizeof(*p) bytes at
-//   once Vector<T, N>                    N numbers that are loaded or stored at once SharedMemory
-//   the block's memory: take<T>(count) gives one array after another
+//                                   once
+//   Vector<T, N>                    N numbers that are loaded or stored at once
+//   SharedMemory                    the block's memory: take<T>(count) gives one array after
+//   another
 //                                   to all threads alike; a launch adds up shared_bytes<T>(count).
 //                                   There is no other: __shared__ does not compile in the emulation
 //   copy_async(to, from, live)      4, 8 or 16 bytes into shared memory, zeros where they are not
@@ -17,12 +19,12 @@
 //                                   Before sm_80 the copy is made at once
 //   RowFragment<T>, ColumnFragment<T>, Accumulator    matrices held by a warp: device/types.cuh
 //   multiply_add(sum, a, b)         sum += a b on the tensor cores: 16 x 8, in depth 16 for Half
-//   and
-//                                   BFloat16, 8 for float, whose words are tf32: as_tf32(word).
+//                                   and BFloat16, 8 for float, whose words are tf32: as_tf32(word).
 //                                   load_fragment(rows, stride) reads them. Where a GPU has no such
 //                                   instruction, by shuffles
 //   launch(kernel, grid, block, shared_bytes, stream, arguments...)    starts a kernel from the
 //                                   host; null, or why it could not start
+//   usable(kernel)                  null, or why it cannot start on the current device
 //
 // Sources include nothing else of CUDA's and use no other of its functions.
 #pragma once

@@ -222,6 +222,11 @@ const char* launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t 
   return emulation::run(grid, block, shared_bytes, [=] { kernel(Parameters(arguments)...); });
 }
 
+template <class... Parameters>
+const char* usable(void (*)(Parameters...)) {
+  return nullptr;
+}
+
 }  // namespace adaconv::cuda
 
 // CUDA's own functions.

@@ -176,6 +176,12 @@ __device__ __forceinline__ void multiply_add(Accumulator& sum, const RowFragment
 
 using Stream = cudaStream_t;
 
+// What went wrong since the last call, of which no other call is told; null if nothing did.
+inline const char* last_error() {
+  const cudaError_t status = cudaGetLastError();
+  return status == cudaSuccess ? nullptr : cudaGetErrorString(status);
+}
+
 // Starts a kernel; null, or why it could not start.
 template <class... Parameters, class... Arguments>
 const char* launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes,
@@ -188,9 +194,16 @@ const char* launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t 
   }
   if (status == cudaSuccess) {
     kernel<<<grid, block, shared_bytes, stream>>>(Parameters(arguments)...);
-    status = cudaGetLastError();
   }
-  return status == cudaSuccess ? nullptr : cudaGetErrorString(status);
+  return last_error();
+}
+
+// Null where the current device has code for the kernel, or why it cannot start there.
+template <class... Parameters>
+const char* usable(void (*kernel)(Parameters...)) {
+  cudaFuncAttributes attributes;
+  cudaFuncGetAttributes(&attributes, kernel);
+  return last_error();
 }
 
 }  // namespace adaconv::cuda
