@@ -72,6 +72,12 @@ class Library:
             return str(error)
         return None
 
+    def scratch(self, name: str, like: Tensor, *arguments: Any) -> Tensor:
+        """Return as much memory as a function asks for, in float32."""
+        size = getattr(self.functions, f"adaconv_{name}_scratch")
+        size.restype = ctypes.c_int64
+        return like.new_empty(size(DTYPES[like.dtype], *arguments) // 4, dtype=torch.float32)
+
     def call(self, name: str, like: Tensor, *arguments: Any) -> None:
         """Call ``adaconv_NAME`` for the dtype of a tensor, on the current stream of its device.
 

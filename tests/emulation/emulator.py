@@ -96,8 +96,15 @@ class Library(_native.Library):
 
     def call(self, name, like, *arguments) -> None:
         """Call a function for a tensor, or for a dtype."""
-        tensor = torch.empty(0, dtype=like) if isinstance(like, torch.dtype) else like
-        super().call(name, tensor, *arguments)
+        super().call(name, _of(like), *arguments)
+
+    def scratch(self, name, like, *arguments) -> torch.Tensor:
+        """Return as much memory as a function asks for, of NaN."""
+        return super().scratch(name, _of(like), *arguments).fill_(torch.nan)
+
+
+def _of(like) -> torch.Tensor:
+    return torch.empty(0, dtype=like) if isinstance(like, torch.dtype) else like
 
 
 def check_counts(counts) -> None:
