@@ -72,11 +72,17 @@ class Library:
             return str(error)
         return None
 
-    def scratch(self, name: str, like: Tensor, *arguments: Any) -> Tensor:
-        """Return as much memory as a function asks for, in float32."""
+    def processors(self, device: torch.device) -> int:
+        """Return the number of multiprocessors; 1 where the kernels run elsewhere."""
+        if self.device != "cuda":
+            return 1
+        return torch.cuda.get_device_properties(device).multi_processor_count
+
+    def scratch(self, name: str, like: Tensor, *arguments: Any) -> int:
+        """Return how many numbers of float32 ``adaconv_NAME`` needs to compute with."""
         size = getattr(self.functions, f"adaconv_{name}_scratch")
         size.restype = ctypes.c_int64
-        return like.new_empty(size(DTYPES[like.dtype], *arguments) // 4, dtype=torch.float32)
+        return size(DTYPES[like.dtype], *arguments) // 4
 
     def call(self, name: str, like: Tensor, *arguments: Any) -> None:
         """Call ``adaconv_NAME`` for the dtype of a tensor, on the current stream of its device.

@@ -98,9 +98,9 @@ class Library(_native.Library):
         """Call a function for a tensor, or for a dtype."""
         super().call(name, _of(like), *arguments)
 
-    def scratch(self, name, like, *arguments) -> torch.Tensor:
+    def memory(self, name, like, *arguments) -> torch.Tensor:
         """Return as much memory as a function asks for, of NaN."""
-        return super().scratch(name, _of(like), *arguments).fill_(torch.nan)
+        return torch.full((self.scratch(name, _of(like), *arguments),), torch.nan)
 
 
 def _of(like) -> torch.Tensor:

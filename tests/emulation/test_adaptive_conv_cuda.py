@@ -50,7 +50,7 @@ class Call:
     def _call(self, name, *arguments, pixels=None):
         pixels = ctypes.c_int64(len(self.d) if pixels is None else pixels)
         name = f"adaptive_conv_{name}"
-        scratch = self.library.scratch(name, self.dtype, pixels, argument(self.P), self.options)
+        scratch = self.library.memory(name, self.dtype, pixels, argument(self.P), self.options)
         self.library.call(name, self.dtype, *map(_given, arguments), _address(scratch))
 
     def forward(self, with_y=True):

@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "ops"))
 from dynamic_conv_cases import SMALL, Case, results
 from triton_contract import check_integers, integers
 
-pytestmark = pytest.mark.usefixtures("emulated")
+pytestmark = pytest.mark.usefixtures("emulated", "poisoned")
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

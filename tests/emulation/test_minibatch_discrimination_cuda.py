@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "ops"))
 from minibatch_discrimination_cases import SHAPES, drawn, results
 from triton_contract import check_units
 
-pytestmark = pytest.mark.usefixtures("emulated")
+pytestmark = pytest.mark.usefixtures("emulated", "poisoned")
 
 #: Tiles of rows, of the second set, of measures and of dimensions, and what is left of each.
 EDGES = [

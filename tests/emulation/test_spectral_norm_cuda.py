@@ -12,7 +12,7 @@ from adaconv import spectral_normalize
 sys.path.insert(0, str(Path(__file__).parents[1] / "ops"))
 from spectral_norm_cases import NETWORKS, WEIGHTS, check_network, drawn, results
 
-pytestmark = pytest.mark.usefixtures("emulated")
+pytestmark = pytest.mark.usefixtures("emulated", "poisoned")
 
 #: Around the warps that share columns, the rows of a block, its values, and the parts of sums.
 EDGES = [
