@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from adaconv.cuda._fatbin import Code, codes
+
 #: dtype → its number, ``Type`` of csrc/cuda/interface.h.
 DTYPES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
 
@@ -57,6 +59,10 @@ class Library:
         self.missing: str | None = None
         if not path.exists():
             self.missing = "was not built into this installation, see ADACONV_BUILD=cuda"
+
+    def codes(self) -> list[Code]:
+        """Return which GPUs there is code for."""
+        return codes(self.path)
 
     @functools.cached_property
     def functions(self) -> Any:

@@ -62,7 +62,7 @@ class TestAdaptiveConvolution:
             def tensors(self, make):
                 return super().tensors(make, torch.float32)
 
-        case = Single(1, 2, 3, (3, 3), (2, 2), 5, options={})
+        case = Single(1, 2, 3, (3, 3), (2, 2), 5, options={"padding": 1})
         check_compiles(operator, [case], lambda: integers(7), torch.ones_like, False)
 
     @pytest.mark.parametrize("output", OUTPUTS)
