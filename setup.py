@@ -1,7 +1,7 @@
 """Builds the native modules with CMake and ninja; the rest is in pyproject.toml.
 
-``ADACONV_BUILD`` chooses what is built: ``cuda``, kernels for the CPU and for CUDA; ``cpu``, for the
-CPU alone; ``auto`` (the default), for CUDA as well where nvcc is found; or ``none`` for a
+``ADACONV_BUILD`` chooses what is built: ``cuda``, kernels for the CPU and for CUDA; ``cpu``, those
+for the CPU alone; ``auto`` (the default), for CUDA as well where nvcc is found; or ``none`` for a
 pure-Python wheel, which has the reference and Triton. ``ADACONV_SANITIZE`` names the sanitizers to
 build with, which ``make sanitize`` sets.
 """

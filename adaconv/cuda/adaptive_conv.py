@@ -27,7 +27,7 @@ def allocate_outputs(
 
 
 def _allocate_signs(x: Tensor, P: Tensor, groups: int, pixels: int) -> Tensor:
-    """Return 32-bit words of a pixel's signs, as ``csrc/cuda/adaptive_conv_launch.cuh`` has them."""
+    """Return 32-bit words of the pixels' signs, see ``csrc/cuda/adaptive_conv_launch.cuh``."""
     outputs, taps = P.shape[0] // groups, P.shape[1:4].numel()
     of_word = 16 if outputs <= 16 else 32
     words = groups * -(-taps // (32 // of_word)) * -(-outputs // of_word)

@@ -130,25 +130,26 @@ def test_the_gate_closes(fault, tmp_path, tmp_path_factory):
     assert done.returncode == (1 if name else 0)
     lines = table.read_text().splitlines()
     assert len(lines) == 5
-    assert all(line.endswith(triton.__version__) for line in lines[1:])
+    assert all(line.endswith(f"triton {triton.__version__}") for line in lines[1:])
 
 
 def test_a_table_is_compared_line_by_line(capsys):
-    version = triton.__version__
-    header, a, b = "kernel,registers,triton\n", f"a,16,{version}\n", f"b,32,{version}\n"
+    header, a, b = "kernel,registers,compiler\n", "a,16,new 2\n", "b,32,new 2\n"
     old, new = header + a + b, header + a + b.replace("32", "33")
     both, path = ["a", "b"], Path("old.csv")
 
     def found(text: str, before: str, kernels: list[str]) -> list[str]:
-        return static._differences(text, before, path, {"kernel": kernels})
+        compiled = {"kernel": kernels, "compiler": ["new 2"]}
+        return static._differences(text, before, path, compiled)
 
     assert found(old, old, both) == []
     assert found(header + a, old, ["a"]) == []  # b was not compiled
-    assert found(header + a, old, both)[0] == f"- b,32,{version}"
-    assert found(new, old, both)[:2] == [f"- b,32,{version}", f"+ b,33,{version}"]
+    assert found(header + a, old, both)[0] == "- b,32,new 2"
+    assert found(new, old, both)[:2] == ["- b,32,new 2", "+ b,33,new 2"]
     assert "old.csv is not what the kernels are compiled to" in found(new, old, both)[2]
-    assert found(new, old.replace(version, "0.1"), both) == []
-    assert "not compared: old.csv is of Triton 0.1" in capsys.readouterr().out
+    assert capsys.readouterr().out == ""
+    assert found(header + a, old.replace("b,32,new 2", "b,32,other 1"), both) == []
+    assert capsys.readouterr().out == "not compared: lines of old.csv that other 1 made\n"
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,11 @@
 
 import ctypes
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from emulator import DTYPES, MISSING, SANITIZERS, argument, check_counts, some
+from emulator import DTYPES, MISSING, argument, some
 
 from adaconv.ops import _checks
 

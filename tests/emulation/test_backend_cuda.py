@@ -1,4 +1,4 @@
-"""The CUDA backend: from the operator down to the kernels, which are emulated; why it cannot run."""
+"""The CUDA backend from the operator down to emulated kernels, and why it cannot run."""
 
 import sys
 from pathlib import Path

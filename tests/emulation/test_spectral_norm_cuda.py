@@ -8,6 +8,7 @@ import torch
 from emulator import DTYPES, SANITIZERS, check_counts, some
 
 from adaconv import spectral_normalize
+from adaconv.cuda import spectral_norm
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "ops"))
 from spectral_norm_cases import NETWORKS, WEIGHTS, check_network, drawn, results
@@ -22,6 +23,12 @@ EDGES = [
     [((3, 2, 5, 5), 0), ((2, 3, 5, 5), 1), ((4, 9, 1, 1), 1), ((9, 4, 1, 1), 0), ((6, 6), 1)],
     [((2, 2), 0), ((2, 3), 0), ((3, 2), 0), ((3, 3), 0), ((1, 9), 0), ((9, 1), 0)],
 ]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def few_parts(monkeypatch):
+    """Let few blocks add up the products: each takes its time here."""
+    monkeypatch.setattr(spectral_norm, "PARTS", 3)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
