@@ -84,7 +84,7 @@ class Library:
             return 1
         return torch.cuda.get_device_properties(device).multi_processor_count
 
-    def scratch(self, name: str, like: Tensor, *arguments: Any) -> int:
+    def scratch_size(self, name: str, like: Tensor, *arguments: Any) -> int:
         """Return how many numbers of float32 ``adaconv_NAME`` needs to compute with."""
         size = getattr(self.functions, f"adaconv_{name}_scratch")
         size.restype = ctypes.c_int64

@@ -83,7 +83,7 @@ class _Call:
 
     def scratch(self, function: str, pixels: int) -> int:
         """Return how many numbers of float32 a function needs to compute with."""
-        return cuda.library.scratch(
+        return cuda.library.scratch_size(
             f"adaptive_conv_{function}", self.x, ctypes.c_int64(pixels), argument(self.P),
             self.options,
         )  # fmt: skip

@@ -98,9 +98,9 @@ class Library(_native.Library):
         """Call a function for a tensor, or for a dtype."""
         super().call(name, _of(like), *arguments)
 
-    def memory(self, name, like, *arguments) -> torch.Tensor:
+    def scratch(self, name, like, *arguments) -> torch.Tensor:
         """Return as much memory as a function asks for, of NaN."""
-        return torch.full((self.scratch(name, _of(like), *arguments),), torch.nan)
+        return torch.full((self.scratch_size(name, _of(like), *arguments),), torch.nan)
 
 
 def _of(like) -> torch.Tensor:

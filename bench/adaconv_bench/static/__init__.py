@@ -30,7 +30,8 @@ DTYPES = ("float32", "bfloat16", "float16")
 #: What the table on a terminal shows; the file has every column.
 SHOWN = (
     "backend", "kernel", "case", "dtype", "target", "tile", "warps", "registers", "spilled",
-    "shared", "occupancy", "tensor", "loads", "loads16", "stores", "stores16", "loop", "loop_tensor",
+    "shared", "occupancy", "tensor", "loads", "loads16", "stores", "stores16", "loop",
+    "loop_tensor",
 )  # fmt: skip
 
 
