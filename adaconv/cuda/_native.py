@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import functools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -98,14 +99,17 @@ class Library:
         """
         function = getattr(self.functions, f"adaconv_{name}")
         function.restype = ctypes.c_char_p
-        stream, scope = None, contextlib.nullcontext()
-        if like.is_cuda:
-            stream, scope = _stream(like), torch.cuda.device(like.device)
-        with scope:
+        with _on(like) as stream:
             message = function(DTYPES[like.dtype], *arguments, ctypes.c_void_p(stream))
         if message is not None:
             raise RuntimeError(f"adaconv_{name}: {message.decode()}")
 
 
-def _stream(tensor: Tensor) -> int:
-    return torch.cuda.current_stream(tensor.device).cuda_stream
+@contextlib.contextmanager
+def _on(tensor: Tensor) -> Iterator[int | None]:
+    """Make the tensor's device the current one; its stream, or None of one without streams."""
+    if not tensor.is_cuda:
+        yield None
+        return
+    with torch.cuda.device(tensor.device):
+        yield torch.cuda.current_stream(tensor.device).cuda_stream
