@@ -102,6 +102,12 @@ class Library:
         finally:
             self._functions.adaconv_emulation_count(0)
 
+    def scratch(self, name: str, dtype: torch.dtype, *arguments) -> torch.Tensor:
+        """Return as much memory as a function asks for, of NaN."""
+        size = getattr(self._functions, f"adaconv_{name}_scratch")
+        size.restype = ctypes.c_int64
+        return torch.full((size(DTYPES[dtype], *arguments) // 4,), torch.nan)
+
     def call(self, name: str, dtype: torch.dtype, *arguments) -> None:
         """Call a function on its default stream; raise RuntimeError with its message."""
         function = getattr(self._functions, f"adaconv_{name}")

@@ -105,6 +105,36 @@ __device__ __forceinline__ int thread_number() {
 __device__ __forceinline__ int lane() { return thread_number() % kWarp; }
 __device__ __forceinline__ int warp() { return thread_number() / kWarp; }
 
+// Loads matrices of 8 rows of 16 bytes from shared memory. Lane 8 m + i knows where row i of matrix
+// m is, and gets word lane % 4 of row lane / 4 of each; of transposed matrices of halves, these are
+// the words that numbers lane % 4 * 2 and the next make of column lane / 4.
+template <bool kTransposed, int kCount>
+__device__ __forceinline__ void load_matrices(uint32_t (&words)[kCount], const void* row) {
+  static_assert(kCount == 2 || kCount == 4);
+  const auto at = static_cast<unsigned>(__cvta_generic_to_shared(row));
+  if constexpr (kCount == 4 && kTransposed) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
+                 : "r"(at)
+                 : "memory");
+  } else if constexpr (kCount == 4) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
+                 : "r"(at)
+                 : "memory");
+  } else if constexpr (kTransposed) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0, %1}, [%2];"
+                 : "=r"(words[0]), "=r"(words[1])
+                 : "r"(at)
+                 : "memory");
+  } else {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];"
+                 : "=r"(words[0]), "=r"(words[1])
+                 : "r"(at)
+                 : "memory");
+  }
+}
+
 // What a GPU without the instruction does: lanes ask each other for words and add up products.
 template <class T>
 __device__ __forceinline__ float word_product(uint32_t a, uint32_t b) {
@@ -136,6 +166,12 @@ __device__ __forceinline__ void multiply_add_by_shuffles(Accumulator& sum, const
     }
   }
 }
+
+#if __CUDA_ARCH__ >= 800
+constexpr bool kMultipliesTf32 = true;
+#else
+constexpr bool kMultipliesTf32 = false;
+#endif
 
 #define ADACONV_MMA(shape, type)                                                             \
   asm("mma.sync.aligned." shape ".row.col.f32." type "." type                                \
