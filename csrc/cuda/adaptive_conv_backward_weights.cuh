@@ -234,7 +234,7 @@ class WeightsWarp {
 
 // Grid (kBlocks blocks of taps, groups * blocks of outputs * chunks of D, runs of pixels).
 template <class T, int kTerms, int kOutputs>
-__global__ void __launch_bounds__(kThreads) weights_kernel(Call<T> call, Weights<T> to) {
+__global__ void __launch_bounds__(kThreads, 2) weights_kernel(Call<T> call, Weights<T> to) {
   const int chunks = ceil_div(call.features, kFeatures<T>), tile = blockIdx.y / chunks;
   const int blocks = Columns<kOutputs>::output_blocks(call.group_outputs);
   const WeightsPlace at = {tile / blocks, static_cast<int>(blockIdx.x) * kBlocks, tile % blocks,

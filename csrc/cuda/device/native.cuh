@@ -151,18 +151,20 @@ __device__ __forceinline__ float word_product(uint32_t a, uint32_t b) {
 template <class T>
 __device__ __forceinline__ void multiply_add_by_shuffles(Accumulator& sum, const RowFragment<T>& a,
                                                          const ColumnFragment<T>& b) {
+#pragma unroll 1  // a product is long enough, and there are many of them in a kernel
+  for (int word = 0; word < 4; ++word) {
 #pragma unroll
-  for (int word = 0; word < 8; ++word) {
-    uint32_t rows[2], columns[2];
+    for (int part = 0; part < 2; ++part) {
+      uint32_t rows[2], columns[2];
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      rows[half] = __shfl_sync(kAllLanes, a.words[half + word / 4 * 2], lane() / 4 * 4 + word % 4);
-      columns[half] =
-          __shfl_sync(kAllLanes, b.words[word / 4], (lane() % 4 * 2 + half) * 4 + word % 4);
-    }
+      for (int half = 0; half < 2; ++half) {
+        rows[half] = __shfl_sync(kAllLanes, a.words[half + part * 2], lane() / 4 * 4 + word);
+        columns[half] = __shfl_sync(kAllLanes, b.words[part], (lane() % 4 * 2 + half) * 4 + word);
+      }
 #pragma unroll
-    for (int i = 0; i < Accumulator::kCount; ++i) {
-      sum.at[i] += word_product<T>(rows[i / 2], columns[i % 2]);
+      for (int i = 0; i < Accumulator::kCount; ++i) {
+        sum.at[i] += word_product<T>(rows[i / 2], columns[i % 2]);
+      }
     }
   }
 }
