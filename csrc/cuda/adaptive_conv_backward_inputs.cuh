@@ -28,7 +28,7 @@ struct InputsTiles {
   using d = Tile<T, kPixels, kFeatures<T>>;  // where the tiles of P are to be
   static_assert(d::kNumbers == 2 * P::kNumbers);
 
-  static size_t bytes(int outputs) {
+  static constexpr size_t bytes(int outputs) {
     return shared_bytes<T>(gy::tiles(outputs) * gy::Shape::kNumbers) +
            shared_bytes<T>(2 * P::kNumbers);
   }

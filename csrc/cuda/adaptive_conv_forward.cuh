@@ -25,7 +25,7 @@ struct ForwardTiles {
   using d = Rows<T, kFeatures<T>, 16 / static_cast<int>(sizeof(T))>;
   using P = Tile<T, 32, kFeatures<T>>;
 
-  static size_t bytes(int features) {
+  static constexpr size_t bytes(int features) {
     return shared_bytes<T>(d::tiles(features) * d::Shape::kNumbers) +
            shared_bytes<T>(2 * P::kNumbers);
   }
