@@ -267,7 +267,7 @@ struct Gather {
 
 // Grid (tiles of the pixels of x, channels).
 template <class T>
-__global__ void __launch_bounds__(kGatherThreads) gather_kernel(Gather<T> gather) {
+__global__ void __launch_bounds__(kGatherThreads, 4) gather_kernel(Gather<T> gather) {
   const Geometry& g = gather.geometry;
   const int64_t i = int64_t{blockIdx.x} * kGatherThreads + threadIdx.x;
   if (i >= gather.inputs) return;

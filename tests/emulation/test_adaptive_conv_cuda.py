@@ -154,7 +154,8 @@ def test_equals_the_reference(library, index, dtype):
 @pytest.mark.parametrize("tf32", [False, True])
 def test_error_is_that_of_the_products(library, tf32):
     """Of float32, against fp64, twice that of PyTorch at most; of tf32, where asked for, more."""
-    case = Case(2, 2, 20, (5, 6), (3, 3), 40, options={"padding": 1, "negative_slope": 0.2})
+    slope = 1.0 if tf32 else 0.2  # other signs of weights near 0 would be other gradients
+    case = Case(2, 2, 20, (5, 6), (3, 3), 40, options={"padding": 1, "negative_slope": slope})
     tensors, gy = drawn(case, normal(0, 0.3), torch.float32)
     exact = expected(case, [t.double() for t in tensors], gy)
     y, gx, gd, gP, gq, _ = results(case, tensors, lambda _: gy, "reference")
@@ -162,7 +163,7 @@ def test_error_is_that_of_the_products(library, tf32):
     got = found(Call(library, case, tensors, tf32=tf32), gy)
     for ours, torchs, want in zip(got, single, exact, strict=True):
         error, usual = (ours - want).norm(), (torchs - want).norm()
-        assert error <= (2**-6 * want.norm() if tf32 else 2 * usual + 1e-7 * want.norm())
+        assert error <= (2**-9 * want.norm() if tf32 else 2 * usual + 1e-7 * want.norm())
         assert not tf32 or error > 8 * usual
 
 
