@@ -200,7 +200,7 @@ class InputsLane {
 
 // Grid (tiles of pixels, groups, runs of taps * chunks of D).
 template <class T, int kTerms, int kOutputs>
-__global__ void __launch_bounds__(kThreads) inputs_kernel(Call<T> call, Inputs<T> to) {
+__global__ void __launch_bounds__(kThreads, 2) inputs_kernel(Call<T> call, Inputs<T> to) {
   using C = Columns<kOutputs>;
   using Tiles = InputsTiles<T, kOutputs>;
   using P = typename Tiles::P;

@@ -156,7 +156,7 @@ class ForwardLane {
 
 // Grid (tiles of pixels, groups * blocks of outputs, runs of taps).
 template <class T, int kTerms, int kOutputs>
-__global__ void __launch_bounds__(kThreads) forward_kernel(Call<T> call, Forward<T> to) {
+__global__ void __launch_bounds__(kThreads, 3) forward_kernel(Call<T> call, Forward<T> to) {
   using C = Columns<kOutputs>;
   using P = typename ForwardTiles<T>::P;
   const int blocks = C::output_blocks(call.group_outputs);
