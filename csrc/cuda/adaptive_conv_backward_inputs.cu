@@ -65,14 +65,15 @@ ADACONV_CUDA_FUNCTION const char* adaconv_adaptive_conv_backward_inputs(
   const int64_t group_outputs = P->sizes[0] / options[kGroups];
   return by_kernel(type, options, group_outputs, [&](auto typed, auto terms, auto outputs) {
     using T = typename decltype(typed)::type;
+    using Tiles = InputsTiles<T, outputs()>;
+    static_assert(Tiles::bytes(Tiles::gy::kMost * outputs()) <= kSharedMemory);
     const Call<T> call = call_of<T>(*x, *d, *P, *q, options, slope);
     const InputsPlan plan = inputs_plan<T, outputs()>(call.pixels, *P, options);
     float* columns = static_cast<float*>(scratch);
     const Inputs<T> to = {matrix_of<T>(gy->data, call.outputs, group_outputs),
                           static_cast<const uint8_t*>(signs), columns, columns + plan.columns};
-    const char* reason =
-        launch(inputs_kernel<T, terms(), outputs()>, plan.grid(), kThreads,
-               InputsTiles<T, outputs()>::bytes(call.group_outputs), stream, call, to);
+    const char* reason = launch(inputs_kernel<T, terms(), outputs()>, plan.grid(), kThreads,
+                                Tiles::bytes(call.group_outputs), stream, call, to);
     if (reason == nullptr && gd->data != nullptr) {
       reason = add_up<T>({to.parts,
                           static_cast<int>(plan.runs * plan.groups),

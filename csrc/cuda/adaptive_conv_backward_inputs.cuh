@@ -28,7 +28,7 @@ struct InputsTiles {
   using d = Tile<T, kPixels, kFeatures<T>>;  // where the tiles of P are to be
   static_assert(d::kNumbers == 2 * P::kNumbers);
 
-  static size_t bytes(int outputs) {
+  static constexpr size_t bytes(int outputs) {
     return shared_bytes<T>(gy::tiles(outputs) * gy::Shape::kNumbers) +
            shared_bytes<T>(2 * P::kNumbers);
   }
@@ -200,7 +200,7 @@ class InputsLane {
 
 // Grid (tiles of pixels, groups, runs of taps * chunks of D).
 template <class T, int kTerms, int kOutputs>
-__global__ void __launch_bounds__(kThreads) inputs_kernel(Call<T> call, Inputs<T> to) {
+__global__ void __launch_bounds__(kThreads, 2) inputs_kernel(Call<T> call, Inputs<T> to) {
   using C = Columns<kOutputs>;
   using Tiles = InputsTiles<T, kOutputs>;
   using P = typename Tiles::P;
@@ -267,7 +267,7 @@ struct Gather {
 
 // Grid (tiles of the pixels of x, channels).
 template <class T>
-__global__ void __launch_bounds__(kGatherThreads) gather_kernel(Gather<T> gather) {
+__global__ void __launch_bounds__(kGatherThreads, 4) gather_kernel(Gather<T> gather) {
   const Geometry& g = gather.geometry;
   const int64_t i = int64_t{blockIdx.x} * kGatherThreads + threadIdx.x;
   if (i >= gather.inputs) return;

@@ -13,7 +13,8 @@ dim3 weights_grid(int64_t pixels, const Tensor& P, const int* options) {
   using C = Columns<kOutputs>;
   const int64_t groups = options[kGroups], chunks = ceil_div<int64_t>(P.sizes[2], kFeatures<T>);
   const int64_t blocks = groups * ceil_div<int64_t>(P.sizes[0] / groups, kOutputs) * chunks;
-  const int warps = C::tap_blocks(static_cast<int>(P.sizes[1])), tiles = ceil_div(warps, kBlocks);
+  const int warps = C::tap_blocks(static_cast<int>(P.sizes[1])),
+            tiles = ceil_div(warps, kTapBlocks);
   const int runs = runs_of(tiles * blocks, ceil_div<int64_t>(pixels, kPixels), options);
   return dim3(tiles, static_cast<unsigned>(blocks), runs);
 }
@@ -52,6 +53,8 @@ ADACONV_CUDA_FUNCTION const char* adaconv_adaptive_conv_backward_weights(
   const int64_t group_outputs = P->sizes[0] / options[kGroups];
   return by_kernel(type, options, group_outputs, [&](auto typed, auto terms, auto outputs) {
     using T = typename decltype(typed)::type;
+    using Tiles = WeightsTile<T, outputs()>;
+    static_assert(Tiles::bytes() <= kSharedMemory);
     const Call<T> call = call_of<T>(*x, *d, *P, {}, options, slope);
     const dim3 grid = weights_grid<T, outputs()>(pixels, *P, options);
     const int runs = static_cast<int>(grid.z);
@@ -61,7 +64,7 @@ ADACONV_CUDA_FUNCTION const char* adaconv_adaptive_conv_backward_weights(
                            static_cast<const uint8_t*>(signs), parts, parts + runs * numbers,
                            continues != 0};
     const char* reason = launch(weights_kernel<T, terms(), outputs()>, grid, kThreads,
-                                WeightsTile<T, outputs()>::bytes(), stream, call, to);
+                                Tiles::bytes(), stream, call, to);
     if (reason == nullptr && gP->data != nullptr) {
       reason = add_up<T>(to.P, runs, numbers, gP->data, stream);
     }

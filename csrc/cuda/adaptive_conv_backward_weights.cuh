@@ -1,6 +1,6 @@
 // The kernel of adaptive convolution's gradients of P and q, see adaptive_conv_call.cuh.
 //
-// A block has kBlocks blocks of taps, a warp each, one of outputs, a chunk of D and a run of
+// A block has kTapBlocks blocks of taps, a warp each, one of outputs, a chunk of D and a run of
 // pixels. It goes through the pixels; while it multiplies those of a tile, the next are copied. The
 // product is transposed, features by columns, with the pixels as its depth: the columns u x are
 // made in registers, of gy, the bits and x in shared memory.
@@ -10,14 +10,14 @@
 
 namespace adaconv::cuda::adaptive_conv {
 
-constexpr int kBlocks = kWarps;
+constexpr int kTapBlocks = kWarps;  // of a block of threads
 
 // Parts of the gradients, of a run of pixels each: of P (runs, O, J, D), and of q (runs, O, J).
 template <class T>
 struct Weights {
   Matrix<T> gy;  // (pixels, O)
   const uint8_t* signs;
-  float *P, *q;    // that of q may be null
+  float *P, *q;
   bool continues;  // adds to what the parts have
 };
 
@@ -28,21 +28,22 @@ struct WeightsTile {
   using C = Columns<kOutputs>;
   using d = Tile<T, kPixels, kFeatures<T>>;
   using gy = Tile<T, kPixels, kOutputs>;
-  static constexpr int kTaps = kBlocks * C::kTaps;
+  static constexpr int kTaps = kTapBlocks * C::kTaps;
 
-  static size_t bytes() {
+  static constexpr size_t bytes() {
     return shared_bytes<T>(2 * d::kNumbers) + shared_bytes<T>(2 * gy::kNumbers) +
-           shared_bytes<uint32_t>(2 * kBlocks * kPixels) + shared_bytes<float>(2 * kTaps * kPixels);
+           shared_bytes<uint32_t>(2 * kTapBlocks * kPixels) +
+           shared_bytes<float>(2 * kTaps * kPixels);
   }
   __device__ static __forceinline__ WeightsTile first(SharedMemory& shared) {
     T* d_rows = shared.take<T>(2 * d::kNumbers);
     T* gy_rows = shared.take<T>(2 * gy::kNumbers);
-    uint32_t* words = shared.take<uint32_t>(2 * kBlocks * kPixels);
+    uint32_t* words = shared.take<uint32_t>(2 * kTapBlocks * kPixels);
     return {d_rows, gy_rows, words, shared.take<float>(2 * kTaps * kPixels)};
   }
   __device__ __forceinline__ WeightsTile of(int step) const {
     const int i = step % 2;
-    return {d_rows + i * d::kNumbers, gy_rows + i * gy::kNumbers, words + i * kBlocks * kPixels,
+    return {d_rows + i * d::kNumbers, gy_rows + i * gy::kNumbers, words + i * kTapBlocks * kPixels,
             x + i * kTaps * kPixels};
   }
 
@@ -69,7 +70,7 @@ __device__ __forceinline__ void copy_pixels(const WeightsTile<T, kOutputs>& to, 
   W::gy::template copy<kThreads>(to.gy_rows, weights.gy, first + at.output_block * kOutputs,
                                  first + call.group_outputs, row_of);
   const auto* words = reinterpret_cast<const uint32_t*>(weights.signs);
-  for (int i = threadIdx.x; i < kBlocks * kPixels; i += kThreads) {
+  for (int i = threadIdx.x; i < kTapBlocks * kPixels; i += kThreads) {
     const int64_t p = p0 + i % kPixels;
     const int tap_block = at.tap_block + i / kPixels;
     const bool live = p < call.pixels && tap_block < C::tap_blocks(call.taps);
@@ -166,7 +167,7 @@ class WeightsWarp {
         q_[tile] += __shfl_xor_sync(kAllLanes, q_[tile], other);
       }
       const int64_t q = row_of(tile * 8 + lane() / 4);
-      const bool mine = to.q != nullptr && at.chunk == 0 && lane() % 4 == 0;
+      const bool mine = at.chunk == 0 && lane() % 4 == 0;
       if (mine && q >= 0) put(to.q + q, q_[tile]);
     }
   }
@@ -232,12 +233,12 @@ class WeightsWarp {
   float q_[C::kTiles] = {};
 };
 
-// Grid (kBlocks blocks of taps, groups * blocks of outputs * chunks of D, runs of pixels).
+// Grid (kTapBlocks blocks of taps, groups * blocks of outputs * chunks of D, runs of pixels).
 template <class T, int kTerms, int kOutputs>
 __global__ void __launch_bounds__(kThreads, 2) weights_kernel(Call<T> call, Weights<T> to) {
   const int chunks = ceil_div(call.features, kFeatures<T>), tile = blockIdx.y / chunks;
   const int blocks = Columns<kOutputs>::output_blocks(call.group_outputs);
-  const WeightsPlace at = {tile / blocks, static_cast<int>(blockIdx.x) * kBlocks, tile % blocks,
+  const WeightsPlace at = {tile / blocks, static_cast<int>(blockIdx.x) * kTapBlocks, tile % blocks,
                            static_cast<int>(blockIdx.y) % chunks};
   SharedMemory shared;
   const auto tiles = WeightsTile<T, kOutputs>::first(shared);

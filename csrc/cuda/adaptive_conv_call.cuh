@@ -24,6 +24,7 @@ namespace adaconv::cuda::adaptive_conv {
 
 constexpr int kWarps = 4, kThreads = kWarps * kWarp;
 constexpr int kPixels = kWarps * Accumulator::kRows;  // of a block
+constexpr size_t kSharedMemory = 64 << 10;            // that every GPU from sm_75 on gives a block
 
 // Features that a tile has, 128 bytes; D is cut into chunks of so many.
 template <class T>
@@ -92,8 +93,10 @@ class Rows {
   using Shape = Tile<T, kPixels, kColumns, kPad>;
   static constexpr int kMost = 4;
 
-  __host__ __device__ static int chunks(int columns) { return ceil_div(columns, kColumns); }
-  __host__ __device__ static int tiles(int columns) {
+  __host__ __device__ static constexpr int chunks(int columns) {
+    return ceil_div(columns, kColumns);
+  }
+  __host__ __device__ static constexpr int tiles(int columns) {
     return chunks(columns) <= kMost ? chunks(columns) : 2;
   }
 

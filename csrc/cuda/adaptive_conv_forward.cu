@@ -45,6 +45,8 @@ ADACONV_CUDA_FUNCTION const char* adaconv_adaptive_conv_forward(
   const int64_t group_outputs = P->sizes[0] / options[kGroups];
   return by_kernel(type, options, group_outputs, [&](auto typed, auto terms, auto outputs) {
     using T = typename decltype(typed)::type;
+    using Tiles = ForwardTiles<T>;
+    static_assert(Tiles::bytes(Tiles::d::kMost * kFeatures<T>) <= kSharedMemory);
     const Call<T> call = call_of<T>(*x, *d, *P, *q, options, slope);
     const dim3 grid = forward_grid<outputs()>(call.pixels, *P, options);
     const bool apart = y->data != nullptr && grid.z > 1;
@@ -52,7 +54,7 @@ ADACONV_CUDA_FUNCTION const char* adaconv_adaptive_conv_forward(
                            apart ? static_cast<float*>(scratch) : nullptr,
                            static_cast<uint8_t*>(signs)};
     const char* reason = launch(forward_kernel<T, terms(), outputs()>, grid, kThreads,
-                                ForwardTiles<T>::bytes(call.features), stream, call, to);
+                                Tiles::bytes(call.features), stream, call, to);
     if (reason != nullptr || !apart) return reason;
     return add_up<T>({to.parts, static_cast<int>(grid.z), call.outputs, call.pixels, to.b, to.y,
                       call.geometry.out_height, call.geometry.out_width},

@@ -25,7 +25,7 @@ struct ForwardTiles {
   using d = Rows<T, kFeatures<T>, 16 / static_cast<int>(sizeof(T))>;
   using P = Tile<T, 32, kFeatures<T>>;
 
-  static size_t bytes(int features) {
+  static constexpr size_t bytes(int features) {
     return shared_bytes<T>(d::tiles(features) * d::Shape::kNumbers) +
            shared_bytes<T>(2 * P::kNumbers);
   }
@@ -156,7 +156,7 @@ class ForwardLane {
 
 // Grid (tiles of pixels, groups * blocks of outputs, runs of taps).
 template <class T, int kTerms, int kOutputs>
-__global__ void __launch_bounds__(kThreads) forward_kernel(Call<T> call, Forward<T> to) {
+__global__ void __launch_bounds__(kThreads, 3) forward_kernel(Call<T> call, Forward<T> to) {
   using C = Columns<kOutputs>;
   using P = typename ForwardTiles<T>::P;
   const int blocks = C::output_blocks(call.group_outputs);

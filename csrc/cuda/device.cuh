@@ -6,13 +6,13 @@
 //   __syncwarp, __shfl_*_sync, __ballot_sync, atomicAdd, __threadfence    as in CUDA
 //   lane(), warp()                  of a thread in its warp, and in its block
 //   Half, BFloat16                  number types; to_float(v), from_float<T>(v)
-//   load(p), store(p, v)            every access to global or shared memory, sizeof(*p) bytes at
-//                                   once
-//   Vector<T, N>                    N numbers that are loaded or stored at once
-//   SharedMemory                    the block's memory: take<T>(count) gives one array after
-//   another
-//                                   to all threads alike; a launch adds up shared_bytes<T>(count).
-//                                   There is no other: __shared__ does not compile in the emulation
+//   load(p), store(p, v)            every access to global or shared memory: sizeof(*p) bytes at a
+//                                   time
+//   Vector<T, N>                    N numbers that are loaded or stored at a time
+//   SharedMemory                    the block's memory: take<T>(count) gives one array after the
+//                                   other to all threads alike; a launch adds up
+//                                   shared_bytes<T>(count). There is no other: __shared__ does not
+//                                   compile in the emulation
 //   copy_async(to, from, live)      4, 8 or 16 bytes into shared memory, zeros where they are not
 //                                   live; commit_copies() closes a group of copies, and
 //                                   wait_copies<N>() waits for this thread's groups but the last N.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from emulator import DTYPES, MISSING, SANITIZERS, argument, check_counts, some
+from emulator import DTYPES, MISSING, SANITIZERS, argument, check_counts
 
 from adaconv.ops import _checks
 
@@ -30,6 +30,9 @@ CASES = [
 
 
 STEM = "adaptive_conv"
+CALLS = [(index, dtype) for index in range(len(CASES)) for dtype in DTYPES]
+#: What is of values alone.
+values = pytest.mark.skipif(bool(SANITIZERS), reason="the accesses are those of other tests")
 
 
 class Call:
@@ -140,8 +143,7 @@ def drawn(case, make, dtype):
     return [None if t is None else t.to(dtype) for t in tensors], gy.to(dtype)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("index", some(range(len(CASES))))
+@pytest.mark.parametrize(("index", "dtype"), CALLS[::19] if SANITIZERS else CALLS)
 def test_equals_the_reference(library, index, dtype):
     """With bits that were kept or made anew, and with loops that are cut or not."""
     case = CASES[index]
@@ -151,21 +153,27 @@ def test_equals_the_reference(library, index, dtype):
     check_equal(found(call, gy, recompute=index % 2)[: len(want)], want)
 
 
+@values
 @pytest.mark.parametrize("tf32", [False, True])
 def test_error_is_that_of_the_products(library, tf32):
     """Of float32, against fp64, twice that of PyTorch at most; of tf32, where asked for, more."""
-    case = Case(2, 2, 20, (5, 6), (3, 3), 40, options={"padding": 1, "negative_slope": 0.2})
+    slope = 1.0 if tf32 else 0.2  # other signs of weights near 0 would be other gradients
+    case = Case(2, 2, 20, (5, 6), (3, 3), 40, options={"padding": 1, "negative_slope": slope})
     tensors, gy = drawn(case, normal(0, 0.3), torch.float32)
     exact = expected(case, [t.double() for t in tensors], gy)
     y, gx, gd, gP, gq, _ = results(case, tensors, lambda _: gy, "reference")
     single = y, gx, gd, gP.flatten(1, 3), gq.flatten(1)
     got = found(Call(library, case, tensors, tf32=tf32), gy)
-    for ours, torchs, want in zip(got, single, exact, strict=True):
-        error, usual = (ours - want).norm(), (torchs - want).norm()
-        assert error <= (2**-6 * want.norm() if tf32 else 2 * usual + 1e-7 * want.norm())
-        assert not tf32 or error > 8 * usual
+    results_of_each = zip(got, single, exact, strict=True)
+    norms = [((a - c).norm(), (b - c).norm(), c.norm()) for a, b, c in results_of_each]
+    if tf32:
+        assert all(error <= 2**-9 * norm for error, _, norm in norms)
+        assert all(error > 8 * usual for error, usual, _ in norms[:4])  # gq is of no product
+    else:
+        assert all(error <= 2 * usual + 1e-7 * norm for error, usual, norm in norms)
 
 
+@values
 def test_bits_are_the_same_however_they_are_made(library):
     """Then so are the gradients, whose kernels know nothing of where they are from."""
     case = Case(1, 3, 20, (3, 4), (3, 2), 70, groups=2, options={"padding": 1})
@@ -175,6 +183,7 @@ def test_bits_are_the_same_however_they_are_made(library):
     assert all(torch.equal(bits[0], others) for others in bits[1:])
 
 
+@values
 def test_samples_may_come_in_parts(library):
     case = Case(5, 2, 3, (9, 9), (2, 2), 4, options={})
     (x, d, *more), gy = drawn(case, integers(2), torch.float32)
@@ -210,6 +219,7 @@ def test_no_samples(library):
     assert not gq.any()
 
 
+@values
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_what_is_not_finite_stays_where_it_is(library, value):
     case = Case(2, 3, 4, (6, 6), (3, 3), 7, options={"padding": 1, "negative_slope": 0.5})
