@@ -12,12 +12,13 @@ namespace {
 
 using namespace adaconv;
 
-std::vector<std::string> supported_variants() {
+// Of this build, or those of them that the CPU has.
+std::vector<std::string> variant_names(bool all) {
   int count;
   const Variant* table = variants(&count);
   std::vector<std::string> names;
   for (int i = 0; i < count; ++i) {
-    if (table[i].supported()) names.emplace_back(table[i].name);
+    if (all || table[i].supported()) names.emplace_back(table[i].name);
   }
   return names;
 }
@@ -29,7 +30,7 @@ PYBIND11_MODULE(_C, module) {
   int count;
   const char* name = variants(&count)[active_variant()].name;  // a wrong ADACONV_CPU fails here
   module.def("variant", [name] { return std::string(name); });
-  module.def("variants", &supported_variants);
+  module.def("variants", &variant_names, pybind11::arg("all") = false);
   Binding::define_all(module);
 #if defined(ADACONV_SANITIZE)
   module.attr("sanitizers") = ADACONV_SANITIZE;

@@ -15,8 +15,9 @@ def bench_static(
     against: Path | None = None,
     processes: int | None = None,
 ) -> int:
-    """Compile every Triton kernel for GPUs that need not be there, and read the machine code.
+    """Compile every GPU kernel for GPUs that need not be there, and read the machine code.
 
+    Those are the Triton kernels, of telling cases, and where nvcc is on PATH the CUDA kernels.
     The table has registers, spills, stack, shared memory, instructions of the tensor cores,
     occupancy, how many loads and stores of global memory there are and how many of 16 bytes, and
     what the inner loop is made of. The exit code is 1 where a kernel spills, asks for more shared
@@ -29,7 +30,8 @@ def bench_static(
 
     Args:
         op: Operators; by default all that have Triton kernels.
-        case: Names of the operators' telling cases; by default all.
+        case: Names of the operators' telling cases; by default all, and the CUDA kernels, which
+            have none.
         dtype: float32, bfloat16, float16; by default all, the last for two cases of an operator.
         target: GPUs: sm_80, sm_90, sm_100, gfx942; by default all.
         csv: File to write the table to.

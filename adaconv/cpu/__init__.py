@@ -52,3 +52,8 @@ def multiply(dtype: torch.dtype, operations: int) -> int:
 def variants() -> list[str]:
     """Names of the instruction sets of this build that this CPU has, the best first."""
     return _C.variants()
+
+
+def built_variants() -> list[str]:
+    """Names of all instruction sets of this build, the best first."""
+    return _C.variants(all=True)

@@ -20,7 +20,7 @@ def forward(
     results = [torch.empty_like(W) for W in given]
     arguments = _arguments(given, new_state, [None] * len(given), results)
     _native("forward", new_state.dtype)(arguments, iterations, eps)
-    return _shaped(results, weights, dims), new_state
+    return shaped(results, weights, dims), new_state
 
 
 def backward(
@@ -34,7 +34,7 @@ def backward(
     given, gs = _matrices(weights, dims), _matrices(gradients, dims)
     results = [torch.empty_like(W) for W in given]
     _native("backward", state.dtype)(_arguments(given, state, gs, results), eps)
-    return _shaped(results, weights, dims)
+    return shaped(results, weights, dims)
 
 
 def _arguments(
@@ -59,7 +59,7 @@ def _matrices(tensors: Sequence[Tensor], dims: Sequence[int]) -> list[Tensor]:
     return [_wide(matrix(t, dim)) for t, dim in zip(tensors, dims, strict=True)]
 
 
-def _shaped(
+def shaped(
     matrices: Sequence[Tensor], weights: Sequence[Tensor], dims: Sequence[int]
 ) -> list[Tensor]:
     """Return the matrices in the shapes, dtype and order of dimensions of the weights."""

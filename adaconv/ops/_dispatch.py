@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 import adaconv.cpu as cpu
+import adaconv.cuda as cuda
 
 ENVIRONMENT_VARIABLE = "ADACONV_BACKEND"
 
@@ -43,14 +44,15 @@ def _reference(stem: str, tensors: Sequence[Tensor]) -> str | None:
 BACKENDS: dict[str, Callable[[str, Sequence[Tensor]], str | None]] = {
     "cpu": _cpu,
     "triton": adaconv_kernels.why_not,
+    "cuda": cuda.why_not,
     "reference": _reference,
 }
 
 #: device → the backends that may be chosen for its tensors, the fastest first.
-DEFAULTS = {"cpu": ("cpu", "reference"), "cuda": ("triton", "reference")}
+DEFAULTS = {"cpu": ("cpu", "reference"), "cuda": ("triton", "cuda", "reference")}
 
 #: backend → package whose modules, named by stems, allocate and call its kernels.
-PACKAGES = {"cpu": "adaconv.cpu", "triton": "adaconv_kernels"}
+PACKAGES = {"cpu": "adaconv.cpu", "triton": "adaconv_kernels", "cuda": "adaconv.cuda"}
 
 
 def kernels(backend: str, stem: str) -> ModuleType:

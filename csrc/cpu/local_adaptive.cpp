@@ -255,7 +255,7 @@ struct Backward {
           T* to = w + o * runs.length + c;
           for_each_vector<T>(count, [&](int64_t i, int64_t left) {
             const V<T> g = load(values + i), below = leaky ? g * slopes : V<T>{};
-            store_first(to + i, load(to + i) > V<T>{} ? g : below, left);
+            store_first(to + i, load_first(to + i, left) > V<T>{} ? g : below, left);
           });
         });
   }

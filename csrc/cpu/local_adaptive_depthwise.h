@@ -67,7 +67,7 @@ void differentiate_taps(const LocalAdaptiveBackward<T>& call, const Pixels<T>& p
   ADACONV_UNROLL for (int t = 0; t < kTaps; ++t) {
     T* to = taps.W + t * taps.channels;
     const V<T> below = slope != 0 ? gw[t] * broadcast<T>(slope) : V<T>{};
-    store_first(to, load(to) > V<T>{} ? gw[t] : below, left);
+    store_first(to, load_first(to, left) > V<T>{} ? gw[t] : below, left);
   }
 }
 

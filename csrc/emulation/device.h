@@ -182,6 +182,28 @@ class Gathered {
 __forceinline__ int lane() { return emulation::self().number % emulation::kWarp; }
 __forceinline__ int warp() { return emulation::self().number / emulation::kWarp; }
 
+// The rows are loaded by the lanes that know of them.
+template <bool kTransposed, int kCount>
+__forceinline__ void load_matrices(uint32_t (&words)[kCount], const void* row,
+                                   Site at = Site::here()) {
+  static_assert(kCount == 2 || kCount == 4);
+  using Row = Vector<uint16_t, 8>;
+  Row mine{};
+  if (lane() < 8 * kCount) mine = load(static_cast<const Row*>(row), at);
+  const Gathered<Row> rows(kAllLanes, "load_matrices", at, mine);
+  const int major = lane() / 4, minor = lane() % 4 * 2;
+  for (int i = 0; i < kCount; ++i) {
+    uint16_t halves[2];
+    for (int half = 0; half < 2; ++half) {
+      halves[half] =
+          kTransposed ? rows[8 * i + minor + half].at[major] : rows[8 * i + major].at[minor + half];
+    }
+    std::memcpy(&words[i], halves, sizeof(halves));
+  }
+}
+
+constexpr bool kMultipliesTf32 = true;
+
 // A word of a fragment: two halves, or a number that the tensor core takes for tf32.
 template <class T>
 float word_product(uint32_t a, uint32_t b) {
@@ -220,6 +242,11 @@ template <class... Parameters, class... Arguments>
 const char* launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes,
                    Stream, Arguments... arguments) {
   return emulation::run(grid, block, shared_bytes, [=] { kernel(Parameters(arguments)...); });
+}
+
+template <class... Parameters>
+const char* usable(void (*)(Parameters...)) {
+  return nullptr;
 }
 
 }  // namespace adaconv::cuda

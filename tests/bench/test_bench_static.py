@@ -13,8 +13,12 @@ pytest.importorskip("triton")
 import adaconv_kernels
 import triton
 from adaconv_bench import static
+from adaconv_bench.static import ahead
 from adaconv_bench.static.code import LANGUAGES, count, inner_loop, parse
 from adaconv_bench.static.targets import TARGETS
+from adaconv_kernels._promises import Promise
+
+ROOT = Path(__file__).parents[2]
 
 SASS = """
 .text.some_kernel:
@@ -130,25 +134,51 @@ def test_the_gate_closes(fault, tmp_path, tmp_path_factory):
     assert done.returncode == (1 if name else 0)
     lines = table.read_text().splitlines()
     assert len(lines) == 5
-    assert all(line.endswith(triton.__version__) for line in lines[1:])
+    assert all(line.endswith(f"triton {triton.__version__}") for line in lines[1:])
 
 
 def test_a_table_is_compared_line_by_line(capsys):
-    version = triton.__version__
-    header, a, b = "kernel,registers,triton\n", f"a,16,{version}\n", f"b,32,{version}\n"
+    header, a, b = "kernel,registers,compiler\n", "a,16,new 2\n", "b,32,new 2\n"
     old, new = header + a + b, header + a + b.replace("32", "33")
     both, path = ["a", "b"], Path("old.csv")
 
     def found(text: str, before: str, kernels: list[str]) -> list[str]:
-        return static._differences(text, before, path, {"kernel": kernels})
+        compiled = {"kernel": kernels, "compiler": ["new 2"]}
+        return static._differences(text, before, path, compiled)
 
     assert found(old, old, both) == []
     assert found(header + a, old, ["a"]) == []  # b was not compiled
-    assert found(header + a, old, both)[0] == f"- b,32,{version}"
-    assert found(new, old, both)[:2] == [f"- b,32,{version}", f"+ b,33,{version}"]
+    assert found(header + a, old, both)[0] == "- b,32,new 2"
+    assert found(new, old, both)[:2] == ["- b,32,new 2", "+ b,33,new 2"]
     assert "old.csv is not what the kernels are compiled to" in found(new, old, both)[2]
-    assert found(new, old.replace(version, "0.1"), both) == []
-    assert "not compared: old.csv is of Triton 0.1" in capsys.readouterr().out
+    assert capsys.readouterr().out == ""
+    assert found(header + a, old.replace("b,32,new 2", "b,32,other 1"), both) == []
+    assert capsys.readouterr().out == "not compared: lines of old.csv that other 1 made\n"
+
+
+@pytest.mark.skipif(ahead.why_not() is not None, reason=f"no CUDA kernels: {ahead.why_not()}")
+def test_cuda_kernels_stand_in_the_same_columns(monkeypatch):
+    promise = Promise(products=1)
+    monkeypatch.setitem(ahead.PROMISES, ("spectral_norm", "rows_kernel"), promise)
+    rows, faults = ahead.rows(["spectral_norm"], ["float32"], ["sm_90", "gfx942"], 1)
+    with open(ROOT / "bench/results/static.csv") as table:
+        assert [*rows[0], "compiler"] == table.readline().strip().split(",")
+    kernels = {row["kernel"]: row for row in rows}
+    assert len(kernels) == len(rows) == 6
+    assert all(row["target"] == "sm_90" and row["dtype"] == "float32" for row in rows)
+    assert all(row["warps"] == 8 and row["spilled"] == 0 < row["loads"] for row in rows)
+    assert faults == [
+        "spectral_norm any float32 sm_90 rows_kernel : has 1 products and no instruction of "
+        "tensor cores"
+    ]
+
+
+def test_without_nvcc_the_table_says_so(monkeypatch, capsys):
+    row = {**dict.fromkeys(static.SHOWN, "1"), "backend": "triton"}
+    monkeypatch.setattr(static, "_compile", lambda *_: ([row], []))
+    monkeypatch.setattr(ahead.shutil, "which", lambda name: None)
+    assert static.run(["spectral_norm"], dtype=["float32"], target=["sm_90"], processes=1) == 0
+    assert "without CUDA kernels: there is no nvcc on PATH" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

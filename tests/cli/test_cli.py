@@ -2,6 +2,7 @@ import inspect
 import os
 import re
 import signal
+import struct
 import subprocess
 import sys
 import types
@@ -13,9 +14,11 @@ import torch
 from PIL import Image
 
 import adaconv
-from adaconv import cpu, data, models
+from adaconv import cpu, cuda, data, models
 from adaconv.cli import main
 from adaconv.cli.models import _flops as step_flops
+from adaconv.cuda._fatbin import ENTRY
+from adaconv.cuda._native import Library
 from adaconv.train import Checkpoint
 from adaconv.train.updates import Updates
 
@@ -391,6 +394,28 @@ def test_info(capsys, monkeypatch):
 def test_info_names_the_instruction_set(capsys):
     assert main(["info"]) == 0
     assert cpu.variant() in capsys.readouterr().out
+
+
+@pytest.mark.skipif(cpu.unavailable is not None, reason=f"no cpu backend: {cpu.unavailable}")
+def test_info_lists_what_the_native_modules_are_compiled_for(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(cuda, "library", Library(tmp_path / "library.so", "cuda"))
+    assert main(["info", "--native"]) == 0
+    text = capsys.readouterr().out
+    assert cpu._C.__file__ in text
+    assert ", ".join(cpu.built_variants()) in text
+    assert "library.so  was not built" in text
+
+    # a container of two entries, of 8 bytes each
+    entries = [
+        ENTRY.pack(kind, 1, ENTRY.size, 8, of) + b"\0" * 8 for kind, of in ((2, 75), (1, 90))
+    ]
+    header = struct.pack("<IHHQ", 0xBA55ED50, 1, 16, sum(map(len, entries)))
+    (tmp_path / "library.so").write_bytes(b"ELF" + header + b"".join(entries) + b"more")
+    monkeypatch.setattr(cuda, "library", Library(tmp_path / "library.so", "cuda"))
+    assert main(["info", "--native"]) == 0
+    text = capsys.readouterr().out
+    assert re.search(r"SASS +sm_75 *\n", text)
+    assert re.search(r"PTX +compute_90 *\n", text)
 
 
 def test_help(capsys):

@@ -5,6 +5,8 @@ from functools import partial
 import emulator
 import pytest
 
+from adaconv import cuda
+
 
 @pytest.fixture(scope="session")
 def runtime(tmp_path_factory):
@@ -25,3 +27,10 @@ def library(runtime):
     options = [f"-fsanitize={sanitizers}"] if sanitizers else []
     path = emulator.link(folder / "libadaconv_cuda.so", objects, "-shared", *options)
     return emulator.Library(path)
+
+
+@pytest.fixture
+def emulated(library, monkeypatch):
+    """Let the CUDA backend run the emulated kernels, on CPU tensors."""
+    monkeypatch.setattr(cuda, "library", library)
+    return library

@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from adaconv.cuda import _native
+from adaconv.cuda._native import DTYPES as DTYPES
+
 ROOT = Path(__file__).parents[2]
 RUNTIME = sorted((ROOT / "csrc/emulation").glob("*.cpp"))
 COMPILER = os.environ.get("CXX", "g++")
@@ -19,7 +22,6 @@ FLAGS = [
     "-fno-omit-frame-pointer", "-pthread", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas",
 ]  # fmt: skip
 SANITIZERS = os.environ.get("ADACONV_SANITIZE", "")  # of the kernels, not of what tests them
-DTYPES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
 
 
 def why_not() -> str | None:
@@ -65,50 +67,44 @@ def in_parallel(jobs):
         return [job.result() for job in [pool.submit(job) for job in jobs]]
 
 
-class _Tensor(ctypes.Structure):
-    """``Tensor`` of csrc/cuda/interface.h."""
-
-    _fields_ = [
-        ("data", ctypes.c_void_p), ("sizes", ctypes.c_int64 * 8), ("strides", ctypes.c_int64 * 8),
-    ]  # fmt: skip
-
-
 def argument(value):
-    """Return what stands for a tensor, or None, or a number that may be missing."""
-    if isinstance(value, torch.Tensor):
-        sizes, strides = (ctypes.c_int64 * 8)(*value.shape), (ctypes.c_int64 * 8)(*value.stride())
-        return ctypes.byref(_Tensor(value.data_ptr(), sizes, strides))
-    return ctypes.byref(ctypes.c_int64(value))
+    """Return what stands for a tensor, or a number that may be missing."""
+    is_number = isinstance(value, int)
+    return ctypes.byref(ctypes.c_int64(value)) if is_number else _native.argument(value)
 
 
-MISSING = ctypes.byref(_Tensor())
+MISSING = _native.argument(None)
 
 
-class Library:
-    """C functions of csrc/cuda."""
+class Library(_native.Library):
+    """The C functions of csrc/cuda in an emulated build, which are called with CPU tensors."""
 
     def __init__(self, path: Path):
-        self._functions = ctypes.CDLL(str(path))
-        self._functions.adaconv_emulation_counts.restype = ctypes.c_char_p
+        super().__init__(path, "cpu")
+        self.functions.adaconv_emulation_counts.restype = ctypes.c_char_p
 
     def counted(self, run) -> list[dict[str, str]]:
         """Run a function and return what memory had to do, a row for each place of a kernel."""
-        self._functions.adaconv_emulation_count(1)
+        self.functions.adaconv_emulation_count(1)
         try:
             run()
             return list(
-                csv.DictReader(self._functions.adaconv_emulation_counts().decode().splitlines())
+                csv.DictReader(self.functions.adaconv_emulation_counts().decode().splitlines())
             )
         finally:
-            self._functions.adaconv_emulation_count(0)
+            self.functions.adaconv_emulation_count(0)
 
-    def call(self, name: str, dtype: torch.dtype, *arguments) -> None:
-        """Call a function on its default stream; raise RuntimeError with its message."""
-        function = getattr(self._functions, f"adaconv_{name}")
-        function.restype = ctypes.c_char_p
-        message = function(DTYPES[dtype], *arguments, None)
-        if message is not None:
-            raise RuntimeError(message.decode())
+    def call(self, name, like, *arguments) -> None:
+        """Call a function for a tensor, or for a dtype."""
+        super().call(name, _of(like), *arguments)
+
+    def scratch(self, name, like, *arguments) -> torch.Tensor:
+        """Return as much memory as a function asks for, of NaN."""
+        return torch.full((self.scratch_size(name, _of(like), *arguments),), torch.nan)
+
+
+def _of(like) -> torch.Tensor:
+    return torch.empty(0, dtype=like) if isinstance(like, torch.dtype) else like
 
 
 def check_counts(counts) -> None:

@@ -83,3 +83,47 @@ def random_case(seed: int) -> Case:
     case.options["upsample"] = factor
     case.size = (-(-case.size[0] // factor), -(-case.size[1] // factor))
     return case
+
+
+def small_case(seed):
+    """Draw what the operator takes, in few pixels: where kernels are emulated, each step counts."""
+    rng = random.Random(seed)
+    kernel, dilation = (
+        (rng.randint(1, 4), rng.randint(1, 3)),
+        (rng.randint(1, 2), rng.randint(1, 2)),
+    )
+    padding = rng.randint(0, 2), rng.randint(0, 2)
+    least = [(k - 1) * d + 1 - 2 * p for k, d, p in zip(kernel, dilation, padding, strict=True)]
+    factor = rng.choice([1, 1, 1, 2, 3])
+    return Case(
+        batch=rng.randint(1, 3),
+        channels=rng.choice([1, 2, 3, 3]),
+        outputs=rng.choice([1, 2, 3, 4, 7, 16]),
+        size=tuple(-(-max(1, extent) // factor) + rng.randint(0, 5) for extent in least),
+        kernel_size=kernel,
+        features=rng.choice([1, 3, 8, 16, 17, 40]),
+        groups=rng.choice([1, 1, 1, 2, 3]),
+        with_q=rng.random() < 0.7,
+        with_b=rng.random() < 0.7,
+        options={
+            "stride": (rng.randint(1, 3), rng.randint(1, 2)),
+            "padding": padding,
+            "dilation": dilation,
+            "negative_slope": rng.choice([0.0, 0.0, 0.5, 1.0]),
+            "upsample": factor,
+        },
+    )
+
+
+SMALL_CASES = [small_case(seed) for seed in range(36)] + [
+    Case(size=(1, 1), kernel_size=(1, 1), options={}),
+    Case(size=(1, 1), options={"padding": 1}),
+    Case(size=(3, 3), kernel_size=(1, 1), options={"padding": 2}),
+    Case(batch=3, size=(8, 8), channels=4, outputs=3, features=16, options={"padding": 1}),
+    Case(batch=1, size=(5, 26), channels=2, outputs=3, features=12, options={"padding": 1}),
+    Case(size=(4, 4), channels=2, outputs=64, features=128, options={"padding": 1}),
+    Case(size=(3, 4), channels=1, outputs=70, features=20, kernel_size=(2, 2)),
+    Case(size=(3, 4), channels=1, outputs=150, features=20, kernel_size=(2, 2)),
+    Case(size=(3, 4), channels=2, outputs=5, features=140, kernel_size=(2, 2)),
+    Case(batch=1, size=(3, 4), channels=1, outputs=130, features=200, kernel_size=(1, 2), groups=2),
+]

@@ -64,3 +64,42 @@ def random_case(seed: int) -> Case:
             "dilation": (rng.randint(1, 2), rng.randint(1, 3)),
         },
     )
+
+
+def small_case(seed):
+    """Draw what the operator takes, in few pixels."""
+    rng = random.Random(seed)
+    groups, filters = rng.choice(
+        [(1, 1), (1, 5), (2, 2), (3, 6), (2, 4), (6, 6), (6, 1), (6, 3), (10, 1)]
+    )
+    kernel = rng.randint(1, 4), rng.randint(1, 3)
+    dilation = rng.randint(1, 2), rng.randint(1, 2)
+    padding = rng.randint(0, 2), rng.randint(0, 2)
+    least = [(k - 1) * d + 1 - 2 * p for k, d, p in zip(kernel, dilation, padding, strict=True)]
+    return Case(
+        batch=rng.randint(1, 3),
+        channels=rng.choice([1, 1, 2, 3]),
+        filters=filters,
+        size=tuple(max(1, extent) + rng.randint(0, 4) for extent in least),
+        kernel_size=kernel,
+        groups=groups,
+        with_b=rng.random() < 0.7,
+        options={
+            "stride": (rng.randint(1, 3), rng.randint(1, 2)),
+            "padding": padding,
+            "dilation": dilation,
+        },
+    )
+
+
+#: Few pixels each; tiles of rows, of taps and of pixels, and what is left of them.
+SMALL = [small_case(seed) for seed in range(36)] + [
+    Case(size=(1, 1), kernel_size=(1, 1)),
+    Case(size=(1, 1), options={"padding": 1}),
+    Case(size=(3, 3), kernel_size=(1, 1), options={"padding": 2}),
+    Case(size=(2, 2), kernel_size=(5, 5), options={"padding": 4, "dilation": 2}),
+    Case(batch=1, size=(5, 27), channels=1, filters=1, options={"padding": 1}),
+    Case(batch=1, size=(5, 27), channels=1, filters=9, groups=9, options={"padding": 1}),
+    Case(batch=1, size=(3, 4), channels=9, filters=10, options={"padding": 1}),
+    Case(batch=1, size=(4, 4), channels=2, filters=2, groups=18, options={"padding": 1}),
+]

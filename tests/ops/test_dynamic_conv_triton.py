@@ -1,13 +1,11 @@
 """The Triton kernels against the reference, bit for bit; see ``triton_contract.py``."""
 
-import random
-
 import adaconv_kernels.dynamic_conv as launches
 import pytest
 import torch
 from conv_contract import check_compiles
-from dynamic_conv_cases import OUTPUTS, Case, results
-from triton_contract import calls, check_equal, check_noticed, integers, on, plant
+from dynamic_conv_cases import OUTPUTS, SMALL, Case, results
+from triton_contract import calls, check_integers, check_noticed, integers, on, plant
 
 from adaconv import dynamic_conv2d
 
@@ -25,56 +23,11 @@ FAULTS = {
 }
 
 
-def small_case(seed):
-    """Draw what the operator takes, in few pixels."""
-    rng = random.Random(seed)
-    groups, filters = rng.choice(
-        [(1, 1), (1, 5), (2, 2), (3, 6), (2, 4), (6, 6), (6, 1), (6, 3), (10, 1)]
-    )
-    kernel = rng.randint(1, 4), rng.randint(1, 3)
-    dilation = rng.randint(1, 2), rng.randint(1, 2)
-    padding = rng.randint(0, 2), rng.randint(0, 2)
-    least = [(k - 1) * d + 1 - 2 * p for k, d, p in zip(kernel, dilation, padding, strict=True)]
-    return Case(
-        batch=rng.randint(1, 3),
-        channels=rng.choice([1, 1, 2, 3]),
-        filters=filters,
-        size=tuple(max(1, extent) + rng.randint(0, 4) for extent in least),
-        kernel_size=kernel,
-        groups=groups,
-        with_b=rng.random() < 0.7,
-        options={
-            "stride": (rng.randint(1, 3), rng.randint(1, 2)),
-            "padding": padding,
-            "dilation": dilation,
-        },
-    )
-
-
-CASES = [small_case(seed) for seed in range(36)] + [
-    Case(size=(1, 1), kernel_size=(1, 1)),
-    Case(size=(1, 1), options={"padding": 1}),
-    Case(size=(3, 3), kernel_size=(1, 1), options={"padding": 2}),
-    Case(size=(2, 2), kernel_size=(5, 5), options={"padding": 4, "dilation": 2}),
-    Case(batch=1, size=(5, 27), channels=1, filters=1, options={"padding": 1}),
-    Case(batch=1, size=(5, 27), channels=1, filters=9, groups=9, options={"padding": 1}),
-    Case(batch=1, size=(3, 4), channels=9, filters=10, options={"padding": 1}),
-    Case(batch=1, size=(4, 4), channels=2, filters=2, groups=18, options={"padding": 1}),
-]
-
-
 def check(device, index, dtype=torch.float32):
-    case = CASES[index]
-    tensors = case.tensors(integers(index))
-
-    def gy_of(y):
-        return integers(index + 1)(*y.shape).to(y)
-
-    expected = results(case, tensors, gy_of, "reference")
-    check_equal(results(case, on(device, dtype, tensors), gy_of, "triton"), expected)
+    check_integers(SMALL[index], results, index, "triton", device, dtype)
 
 
-@pytest.mark.parametrize(("index", "dtype"), calls(len(CASES)))
+@pytest.mark.parametrize(("index", "dtype"), calls(len(SMALL)))
 def test_integers_are_exact(triton_device, index, dtype):
     check(triton_device, index, dtype)
 
@@ -139,7 +92,7 @@ def test_operators_are_registered_well(triton_device):
 def test_faults_are_noticed(triton_device, monkeypatch, tmp_path, fault):
     plant(monkeypatch, tmp_path, launches, *FAULTS[fault])
     check_noticed(
-        [lambda i=i: check(triton_device, i) for i in (*range(4), *reversed(range(len(CASES))))]
+        [lambda i=i: check(triton_device, i) for i in (*range(4), *reversed(range(len(SMALL))))]
     )
 
 

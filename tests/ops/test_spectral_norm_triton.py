@@ -1,29 +1,14 @@
 """The Triton kernels against the reference in fp64; see ``triton_contract.py``."""
 
-import itertools
-
 import adaconv_kernels.spectral_norm as launches
 import pytest
 import torch
-from spectral_norm_cases import OUTPUTS, WEIGHTS, drawn, results
-from triton_contract import DTYPES, calls, check_noticed, check_units, on, plant
+from spectral_norm_cases import NETWORKS, OUTPUTS, WEIGHTS, check_network, drawn, results
+from triton_contract import DTYPES, calls, check_noticed, on, plant
 
 from adaconv import spectral_normalize
 
 pytestmark = pytest.mark.usefixtures("poisoned", "triton_device")
-
-#: Matrices around the blocks of rows, of columns and of values, two and three at a time; alone.
-NETWORKS = [
-    WEIGHTS,
-    [((32, 64), 0), ((33, 65), 0), ((31, 63), 0)],
-    [((1, 1), 0), ((2, 1024), 0), ((3, 1025), 0)],
-    [((1, 2047), 0), ((2, 1024, 1), 0)],
-    [((1, 2049), 0), ((3, 2), 0)],
-    [((9, 37, 2), 1)],
-    [((1, 1), 1)],
-    [((5, 4100), 0), ((1, 2), 0)],
-    *([shape] for shape in itertools.product([(7, 9), (2, 3, 2), (34, 2)], [0, 1])),
-]
 
 #: Faults of the kernels, each of which must be noticed: (what stands there, what is to stand).
 FAULTS = {
@@ -37,18 +22,7 @@ FAULTS = {
 
 
 def check(device, weights, n, dtype=torch.float32):
-    tensors, us, vs = drawn(torch.float64, weights=weights)
-    # Before u and v have approached the singular vectors, σ is a sum that cancels.
-    dims = [dim for _, dim in weights]
-    spectral_normalize(tensors, us, vs, 5, dims=dims, backend="reference")
-    given = [on(device, dtype, part) for part in (tensors, us, vs)]
-    exact = [[t.cpu().double() for t in part] for part in given]
-    found, expected = (
-        results(weights, [t.requires_grad_() for t in part[0]], *part[1:], n, backend=backend)
-        for part, backend in ((given, "triton"), (exact, "reference"))
-    )
-    assert all(t.dtype == dtype for t in found)
-    check_units(found, expected, 16 if dtype == torch.float32 else 2)
+    check_network("triton", device, weights, n, dtype)
 
 
 @pytest.mark.parametrize(("index", "dtype"), calls(len(NETWORKS)))

@@ -44,6 +44,20 @@ def check_equal(found, expected):
         torch.testing.assert_close(got.cpu(), want.to(got.dtype), rtol=0, atol=0)
 
 
+def check_integers(case, results, seed, backend, device, dtype):
+    """Compare a backend's results and gradients on small integers with the reference's.
+
+    ``case`` and ``results`` are those of an operator's ``STEM_cases.py``.
+    """
+    tensors = case.tensors(integers(seed))
+
+    def gy_of(y):
+        return integers(seed + 1)(*y.shape).to(y)
+
+    expected = results(case, tensors, gy_of, "reference")
+    check_equal(results(case, on(device, dtype, tensors), gy_of, backend), expected)
+
+
 def check_units(found, expected, units, least=0.0):
     """Compare norms with those of float64, in units of the last place; ``least`` of any norm."""
     for got, want in zip(found, expected, strict=True):

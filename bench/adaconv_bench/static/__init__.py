@@ -1,7 +1,8 @@
-"""Every Triton kernel compiled ahead of time, and read: no GPU is needed, and no time is told.
+"""Every GPU kernel compiled ahead of time, and read: no GPU is needed, and no time is told.
 
-``run`` compiles the kernels of the operators' telling cases (``STATIC`` of their folder), in every
-dtype, for every GPU of :data:`~adaconv_bench.static.targets.TARGETS`, and checks what came out.
+``run`` compiles the Triton kernels of the operators' telling cases (``STATIC`` of their folder) and
+all CUDA kernels, in every dtype, for every GPU of :data:`~adaconv_bench.static.targets.TARGETS`,
+and checks what came out.
 """
 
 import csv as tables
@@ -20,6 +21,7 @@ from rich.table import Table
 from adaconv_bench.processes import environment
 from adaconv_bench.registry import closest, operator
 from adaconv_bench.results import replace_file
+from adaconv_bench.static import ahead
 from adaconv_bench.static.gate import Row, rows_of
 from adaconv_bench.static.targets import TARGETS
 
@@ -27,8 +29,9 @@ DTYPES = ("float32", "bfloat16", "float16")
 
 #: What the table on a terminal shows; the file has every column.
 SHOWN = (
-    "kernel", "case", "dtype", "target", "tile", "warps", "registers", "spilled", "shared",
-    "occupancy", "tensor", "loads", "loads16", "stores", "stores16", "loop", "loop_tensor",
+    "backend", "kernel", "case", "dtype", "target", "tile", "warps", "registers", "spilled",
+    "shared", "occupancy", "tensor", "loads", "loads16", "stores", "stores16", "loop",
+    "loop_tensor",
 )  # fmt: skip
 
 
@@ -46,7 +49,7 @@ def run(
 
     Args:
         op: operators; by default all that have Triton kernels.
-        case: names of cases; by default all.
+        case: names of cases; by default all, and the CUDA kernels, which are the same in any.
         dtype: ``"float32"``, ``"bfloat16"``, ``"float16"``; by default all, the last for the first
             two cases of an operator alone: its kernels are those of bfloat16 with another name.
         target: GPUs, by default all of ``"sm_80"``, ``"sm_90"``, ``"sm_100"`` and ``"gfx942"``.
@@ -72,14 +75,24 @@ def run(
     jobs = list(_jobs(stems, case, [closest(name, DTYPES, "dtype") for name in dtype]))
     before = None if against is None else against.read_text()
     rows, faults = _compile(jobs, targets, processes)
+    compilers = {"triton": _triton()}
     console = Console(width=200, highlight=False)
+    left_out = "they have no cases" if case else ahead.why_not()
+    if left_out is None:
+        more, wrong = ahead.rows(stems, dtype or DTYPES, targets, processes)
+        rows, faults, compilers["cuda"] = rows + more, faults + wrong, ahead.version()
     console.print(_table(rows))
-    text = _text(rows)
+    if left_out is not None:
+        console.print(f"without CUDA kernels: {left_out}", markup=False)
+    text = _text(rows, compilers)
     if csv is not None:
         replace_file(csv, text.encode())
         console.print(f"lines: {csv}", markup=False)
     if before is not None:
-        compiled = {"operator": stems, "target": targets, "dtype": dtype or DTYPES}
+        compiled = {
+            "operator": stems, "target": targets, "dtype": [*(dtype or DTYPES), "any"],
+            "compiler": list(compilers.values()),
+        }  # fmt: skip
         faults += _differences(text, before, against, compiled)
     for fault in faults:
         console.print(f"gate: {fault}", markup=False, style="bold red", soft_wrap=True)
@@ -136,14 +149,18 @@ def _table(rows: Sequence[Row]) -> Table:
     return shown
 
 
-def _text(rows: Sequence[Row]) -> str:
-    """Return the table as CSV, with the compiler's version in each line."""
+def _triton() -> str:
     import triton
 
+    return f"triton {triton.__version__}"
+
+
+def _text(rows: Sequence[Row], compilers: Mapping[str, str]) -> str:
+    """Return the table as CSV, with the compiler's version in each line."""
     text = io.StringIO()
-    writer = tables.DictWriter(text, [*rows[0], "triton"], lineterminator="\n")
+    writer = tables.DictWriter(text, [*rows[0], "compiler"], lineterminator="\n")
     writer.writeheader()
-    writer.writerows({**row, "triton": triton.__version__} for row in rows)
+    writer.writerows({**row, "compiler": compilers[str(row["backend"])]} for row in rows)
     return text.getvalue()
 
 
@@ -151,18 +168,14 @@ def _differences(
     text: str, before: str, path: Path, compiled: Mapping[str, Sequence[str]]
 ) -> list[str]:
     """Return what changed since the file was written; another compiler is no change."""
-    import triton
-
     lines = list(tables.DictReader(io.StringIO(before)))
-    versions = {line["triton"] for line in lines}
-    if versions != {triton.__version__}:
-        print(
-            f"not compared: {path} is of Triton {', '.join(versions)}, this is {triton.__version__}"
-        )
-        return []
+    makers = {line["compiler"] for line in lines}
+    for compiler in sorted(makers - set(compiled["compiler"])):
+        print(f"not compared: lines of {path} that {compiler} made")
     header, *rest = before.splitlines()
     kept = [all(line[name] in values for name, values in compiled.items()) for line in lines]
-    old, new = [header, *itertools.compress(rest, kept)], text.splitlines()
+    old = [header, *itertools.compress(rest, kept)]
+    new = [line for line in text.splitlines() if line.rpartition(",")[2] in {"compiler", *makers}]
     changed = [f"- {line}" for line in old if line not in new]
     changed += [f"+ {line}" for line in new if line not in old]
     return (

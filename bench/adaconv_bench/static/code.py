@@ -84,7 +84,11 @@ class Code:
 
 def read(backend: str, asm: Mapping[str, str | bytes]) -> Code:
     """Read what Triton compiled."""
-    resources, listing = _nvidia(asm["cubin"]) if backend == "cuda" else _amd(asm["amdgcn"])
+    return code_of(backend, *(_nvidia(asm["cubin"]) if backend == "cuda" else _amd(asm["amdgcn"])))
+
+
+def code_of(backend: str, resources: tuple[int, int, int], listing: str) -> Code:
+    """Return what stands in a kernel's listing, and its registers, stack and spilled bytes."""
     language = LANGUAGES[backend]
     instructions, loops = parse(language, listing)
     loop = inner_loop(language, instructions, loops)
@@ -97,20 +101,31 @@ def read(backend: str, asm: Mapping[str, str | bytes]) -> Code:
 
 
 def _nvidia(cubin: bytes) -> tuple[tuple[int, int, int], str]:
-    """Return registers, stack and spilled bytes, and the disassembly."""
-    import triton.backends.nvidia as nvidia
-
-    tools = Path(nvidia.__file__).parent / "bin"
+    """Return registers, stack and spilled bytes, and the disassembly, of a file of one kernel."""
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(cubin)
         file.flush()
-        usage, listing = (
-            subprocess.run([*tool, file.name], capture_output=True, text=True, check=True).stdout
-            for tool in ([tools / "cuobjdump", "--dump-resource-usage"], [tools / "nvdisasm"])
-        )
+        usage, listing = disassembled(Path(file.name))
     registers, stack = (int(_found(rf"{name}:(\d+)", usage)) for name in ("REG", "STACK"))
+    return (registers, stack, spilled(listing)), listing
+
+
+def disassembled(cubin: Path) -> tuple[str, str]:
+    """Return what each kernel of a file takes, and its disassembly."""
+    import triton.backends.nvidia as nvidia
+
+    tools = Path(nvidia.__file__).parent / "bin"
+    usage, listing = (
+        subprocess.run([*tool, cubin], capture_output=True, text=True, check=True).stdout
+        for tool in ([tools / "cuobjdump", "--dump-resource-usage"], [tools / "nvdisasm"])
+    )
+    return usage, listing
+
+
+def spilled(listing: str) -> int:
+    """Return the bytes of registers that a thread stores in its stack."""
     stores = re.findall(r"\bSTL(?:\.(64|128))?", listing)
-    return (registers, stack, sum(int(bits or 32) // 8 for bits in stores)), listing
+    return sum(int(bits or 32) // 8 for bits in stores)
 
 
 def _amd(listing: str) -> tuple[tuple[int, int, int], str]:

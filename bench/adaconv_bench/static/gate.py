@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 import torch
+from adaconv_kernels._promises import Promise
 
 from adaconv_bench.registry import operator
 from adaconv_bench.static.code import Code, read
@@ -34,47 +35,56 @@ def row_of(launch: Launch, head: Mapping[str, object], name: str) -> tuple[Row, 
     """Return the line of one kernel, and what is wrong with it."""
     target, metadata = TARGETS[name], launch.compiled.metadata
     code = read(target.backend, launch.compiled.asm)
-    occupancy = target.occupancy(metadata.num_warps, code.registers, metadata.shared)
-    row = {
+    kernel = {"target": name, "kernel": launch.name, "tile": launch.tile}
+    cut = {"warps": metadata.num_warps, "stages": metadata.num_stages}
+    row = line_of({"backend": "triton", **head, **kernel, **cut}, code, metadata.shared)
+    products = len(re.findall(r"\btt\.dot\b", launch.compiled.asm["ttir"]))
+    ways = launch.compiled.asm["ttgir"]
+    scalar = len(re.findall(r"\btt\.dot\b.*-> tensor<[^>]*#blocked\d*>", ways))
+    return row, [
+        *faults(row, launch.promise, products),
+        *complaints(
+            row, {f"computes {scalar} of {products} products without tensor cores": scalar > 0}
+        ),
+    ]
+
+
+def line_of(head: Mapping[str, object], code: Code, shared: int) -> Row:
+    """Return the line of a kernel; ``head`` has the columns up to the launch's warps and stages."""
+    occupancy = TARGETS[str(head["target"])].occupancy(
+        int(str(head["warps"])), code.registers, shared
+    )
+    return {
         **head,
-        "target": name,
-        "kernel": launch.name,
-        "tile": launch.tile,
-        "warps": metadata.num_warps,
-        "stages": metadata.num_stages,
         "registers": code.registers,
         "spilled": code.spilled,
         "stack": code.stack,
-        "shared": metadata.shared,
+        "shared": shared,
         "occupancy": f"{occupancy:.4g}",
         **code.counts,
         "loop": code.loop,
         **{f"loop_{kind}": number for kind, number in code.loop_counts.items()},
     }
-    return row, [
-        f"{' '.join(map(str, list(row.values())[:6]))}: {fault}"
-        for fault in faults(launch, name, code, occupancy)
-    ]
 
 
-def faults(launch: Launch, name: str, code: Code, occupancy: float) -> list[str]:
-    """Return what is not as it must be, or not as the kernel's module promises."""
-    promise, target, asm = launch.promise, TARGETS[name], launch.compiled.asm
-    shared, ways = launch.compiled.metadata.shared, asm["ttgir"]
-    products = len(re.findall(r"\btt\.dot\b", asm["ttir"]))
-    scalar = len(re.findall(r"\btt\.dot\b.*-> tensor<[^>]*#blocked\d*>", ways))
-    checks = {
-        f"spills {code.spilled} bytes": code.spilled > 0,
-        f"asks for {shared} bytes of shared memory, there are {target.block_shared}": (
-            shared > target.block_shared
-        ),
+def faults(row: Row, promise: Promise, products: int) -> list[str]:
+    """Return what is not as it must be, or not as is promised of a kernel of so many products."""
+    shared, most = int(str(row["shared"])), TARGETS[str(row["target"])].block_shared
+    spilled, occupancy = int(str(row["spilled"])), float(str(row["occupancy"]))
+    return complaints(row, {
+        f"spills {spilled} bytes": spilled > 0,
+        f"asks for {shared} bytes of shared memory, there are {most}": shared > most,
         f"has {products} products, promised {promise.products}": products < promise.products,
-        f"computes {scalar} of {products} products without tensor cores": scalar > 0,
         f"has {products} products and no instruction of tensor cores": (
-            products > 0 and code.counts["tensor"] == 0
+            products > 0 and row["tensor"] == 0
         ),
         f"fills {occupancy:.3g} of the GPU's warps, promised {promise.occupancy:.3g}": (
             occupancy < promise.occupancy
         ),
-    }
-    return [fault for fault, found in checks.items() if found]
+    })  # fmt: skip
+
+
+def complaints(row: Row, checks: Mapping[str, bool]) -> list[str]:
+    """Return the faults that were found, with the kernel that has them."""
+    kernel = " ".join(map(str, list(row.values())[1:7]))
+    return [f"{kernel}: {fault}" for fault, found in checks.items() if found]

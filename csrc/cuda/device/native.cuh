@@ -105,6 +105,36 @@ __device__ __forceinline__ int thread_number() {
 __device__ __forceinline__ int lane() { return thread_number() % kWarp; }
 __device__ __forceinline__ int warp() { return thread_number() / kWarp; }
 
+// Loads matrices of 8 rows of 16 bytes from shared memory. Lane 8 m + i knows where row i of matrix
+// m is, and gets word lane % 4 of row lane / 4 of each; of transposed matrices of halves, these are
+// the words that numbers lane % 4 * 2 and the next make of column lane / 4.
+template <bool kTransposed, int kCount>
+__device__ __forceinline__ void load_matrices(uint32_t (&words)[kCount], const void* row) {
+  static_assert(kCount == 2 || kCount == 4);
+  const auto at = static_cast<unsigned>(__cvta_generic_to_shared(row));
+  if constexpr (kCount == 4 && kTransposed) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
+                 : "r"(at)
+                 : "memory");
+  } else if constexpr (kCount == 4) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
+                 : "r"(at)
+                 : "memory");
+  } else if constexpr (kTransposed) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0, %1}, [%2];"
+                 : "=r"(words[0]), "=r"(words[1])
+                 : "r"(at)
+                 : "memory");
+  } else {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];"
+                 : "=r"(words[0]), "=r"(words[1])
+                 : "r"(at)
+                 : "memory");
+  }
+}
+
 // What a GPU without the instruction does: lanes ask each other for words and add up products.
 template <class T>
 __device__ __forceinline__ float word_product(uint32_t a, uint32_t b) {
@@ -121,21 +151,29 @@ __device__ __forceinline__ float word_product(uint32_t a, uint32_t b) {
 template <class T>
 __device__ __forceinline__ void multiply_add_by_shuffles(Accumulator& sum, const RowFragment<T>& a,
                                                          const ColumnFragment<T>& b) {
+#pragma unroll 1  // a product is long enough, and there are many of them in a kernel
+  for (int word = 0; word < 4; ++word) {
 #pragma unroll
-  for (int word = 0; word < 8; ++word) {
-    uint32_t rows[2], columns[2];
+    for (int part = 0; part < 2; ++part) {
+      uint32_t rows[2], columns[2];
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      rows[half] = __shfl_sync(kAllLanes, a.words[half + word / 4 * 2], lane() / 4 * 4 + word % 4);
-      columns[half] =
-          __shfl_sync(kAllLanes, b.words[word / 4], (lane() % 4 * 2 + half) * 4 + word % 4);
-    }
+      for (int half = 0; half < 2; ++half) {
+        rows[half] = __shfl_sync(kAllLanes, a.words[half + part * 2], lane() / 4 * 4 + word);
+        columns[half] = __shfl_sync(kAllLanes, b.words[part], (lane() % 4 * 2 + half) * 4 + word);
+      }
 #pragma unroll
-    for (int i = 0; i < Accumulator::kCount; ++i) {
-      sum.at[i] += word_product<T>(rows[i / 2], columns[i % 2]);
+      for (int i = 0; i < Accumulator::kCount; ++i) {
+        sum.at[i] += word_product<T>(rows[i / 2], columns[i % 2]);
+      }
     }
   }
 }
+
+#if __CUDA_ARCH__ >= 800
+constexpr bool kMultipliesTf32 = true;
+#else
+constexpr bool kMultipliesTf32 = false;
+#endif
 
 #define ADACONV_MMA(shape, type)                                                             \
   asm("mma.sync.aligned." shape ".row.col.f32." type "." type                                \
@@ -176,6 +214,12 @@ __device__ __forceinline__ void multiply_add(Accumulator& sum, const RowFragment
 
 using Stream = cudaStream_t;
 
+// What went wrong since the last call, of which no other call is told; null if nothing did.
+inline const char* last_error() {
+  const cudaError_t status = cudaGetLastError();
+  return status == cudaSuccess ? nullptr : cudaGetErrorString(status);
+}
+
 // Starts a kernel; null, or why it could not start.
 template <class... Parameters, class... Arguments>
 const char* launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes,
@@ -188,9 +232,16 @@ const char* launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t 
   }
   if (status == cudaSuccess) {
     kernel<<<grid, block, shared_bytes, stream>>>(Parameters(arguments)...);
-    status = cudaGetLastError();
   }
-  return status == cudaSuccess ? nullptr : cudaGetErrorString(status);
+  return last_error();
+}
+
+// Null where the current device has code for the kernel, or why it cannot start there.
+template <class... Parameters>
+const char* usable(void (*kernel)(Parameters...)) {
+  cudaFuncAttributes attributes;
+  cudaFuncGetAttributes(&attributes, kernel);
+  return last_error();
 }
 
 }  // namespace adaconv::cuda

@@ -47,6 +47,12 @@ struct ColumnFragment {
   __host__ __device__ static constexpr int word(int lane, int i) { return lane % 4 + i * 4; }
 };
 
+// Where number i of those that a lane has in fragments one after another stands along the depth, as
+// load_transposed takes it: where the columns of sums stand as well.
+__host__ __device__ constexpr int depth_of(int lane, int i) {
+  return i / 2 * 8 + lane % 4 * 2 + i % 2;
+}
+
 // A 16 x 8 tile of sums in float32.
 struct Accumulator {
   static constexpr int kRows = 16, kColumns = 8, kCount = 4;

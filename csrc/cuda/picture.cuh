@@ -1,0 +1,84 @@
+// Pictures, and how the outputs of a convolution read them.
+#pragma once
+
+#include "interface.h"
+
+namespace adaconv::cuda {
+
+// (N, channels, H, W), with any strides; not there where data is null.
+template <class T>
+struct Picture {
+  T* data;
+  int64_t n, c, h, w;
+
+  __device__ __forceinline__ T* at(int64_t in, int64_t ic, int64_t ih, int64_t iw) const {
+    return data + in * n + ic * c + ih * h + iw * w;
+  }
+};
+
+template <class T>
+Picture<T> picture_of(const Tensor& tensor) {
+  return {static_cast<T*>(tensor.data), tensor.strides[0], tensor.strides[1], tensor.strides[2],
+          tensor.strides[3]};
+}
+
+// x is enlarged `upsample` times, padded, and read by the taps of a kernel. Height and width are
+// those of x itself.
+struct Geometry {
+  int height, width, out_height, out_width;
+  int kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, upsample;
+
+  __host__ __device__ int taps() const { return kernel_h * kernel_w; }
+};
+
+// A pixel of a batch of pictures, by its place among all of them.
+struct Pixel {
+  int64_t n;
+  int h, w;
+};
+
+__device__ __forceinline__ Pixel pixel_of(int64_t p, int height, int width) {
+  const int64_t row = p / width;
+  return {row / height, static_cast<int>(row % height), static_cast<int>(p % width)};
+}
+
+// A tap of the kernel of an input channel: number (channel * kernel_h + h) * kernel_w + w.
+struct Tap {
+  int channel, h, w;
+};
+
+__device__ __forceinline__ Tap tap_of(int j, const Geometry& geometry) {
+  const int row = j / geometry.kernel_w;
+  return {row / geometry.kernel_h, row % geometry.kernel_h, j % geometry.kernel_w};
+}
+
+// What a pixel of the output reads of x by a tap; 0 outside of the picture.
+template <class T>
+__device__ __forceinline__ float under(const Picture<const T>& x, const Geometry& g,
+                                       const Pixel& pixel, const Tap& tap) {
+  const int h = pixel.h * g.stride_h - g.pad_h + tap.h * g.dilation_h;
+  const int w = pixel.w * g.stride_w - g.pad_w + tap.w * g.dilation_w;
+  const bool inside = h >= 0 && h < g.height * g.upsample && w >= 0 && w < g.width * g.upsample;
+  if (!inside) return 0;
+  return to_float(load(x.at(pixel.n, tap.channel, h / g.upsample, w / g.upsample)));
+}
+
+// Calls function(oh, ow, number of the tap in its channel) for each output pixel that reads the
+// pixel of x; taps come in order, and so do the pixels that each is enlarged to.
+template <class Function>
+__device__ __forceinline__ void for_each_reader(const Geometry& g, const Pixel& pixel,
+                                                const Function& function) {
+  for (int tap = 0; tap < g.taps(); ++tap) {
+    const int top = pixel.h * g.upsample + g.pad_h - tap / g.kernel_w * g.dilation_h;
+    const int left = pixel.w * g.upsample + g.pad_w - tap % g.kernel_w * g.dilation_w;
+    for (int h = max(top, 0); h < top + g.upsample; ++h) {
+      for (int w = max(left, 0); w < left + g.upsample; ++w) {
+        const bool reads = h % g.stride_h == 0 && h / g.stride_h < g.out_height &&
+                           w % g.stride_w == 0 && w / g.stride_w < g.out_width;
+        if (reads) function(h / g.stride_h, w / g.stride_w, tap);
+      }
+    }
+  }
+}
+
+}  // namespace adaconv::cuda
