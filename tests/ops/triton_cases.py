@@ -78,7 +78,7 @@ OPERATORS = {
         (
             Local(1, 1, 3, (1, 2), (1, 1), 20, groups=3, pitch=2),
             Local(2, 1, 3, (2, 1), (2, 2), 3, pitch=2, with_b=False, options=ENLARGED),
-            Local(2, 1, 1, (7, 1), (2, 1), 1, pitch=2, options={"negative_slope": -0.5}),
+            Local(2, 1, 1, (8, 1), (2, 1), 1, pitch=2, options={"negative_slope": -0.5}),
             Local(1, 1, 1, (1, 8), (1, 2), 1, pitch=2, options={"negative_slope": 0.5}),
         ),
         ("local_adaptive_kernels.py", "local_adaptive_backward_kernels.py"),
