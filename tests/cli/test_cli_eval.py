@@ -28,11 +28,8 @@ class Means(Extractor):
 
 
 @pytest.fixture(autouse=True)
-def _place(tmp_path, monkeypatch):
-    """Run in a folder with a checkpoint and the pictures that it was trained on."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-    before = torch.get_num_threads()
+def _checkpoint(_place):
+    """Have a checkpoint and the pictures that it was trained on."""
     torch.manual_seed(0)
     gan = models.create("baseline", image_size=SIZE, width=0.05)
     Path("pictures").mkdir()
@@ -43,8 +40,6 @@ def _place(tmp_path, monkeypatch):
     Path("run").mkdir()
     run = {"data": "folder:pictures"}
     Checkpoint(gan.config, gan.state_dict(), step=7, run=run).save("run/checkpoint.pt")
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture
