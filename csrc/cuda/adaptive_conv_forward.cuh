@@ -104,7 +104,9 @@ class ForwardLane {
     for (int tile = 0; tile < C::kTiles; ++tile) {
 #pragma unroll
       for (int i = 0; i < Accumulator::kCount; ++i) {
-        bits[i / 2] |= unsigned{z[tile].at[i] > 0} << (2 * tile + i % 2);
+        // Not within the shift: GCC's -fsanitize=shift,bounds would lose the index.
+        const bool positive = z[tile].at[i] > 0;
+        bits[i / 2] |= unsigned{positive} << (2 * tile + i % 2);
       }
     }
 #pragma unroll
