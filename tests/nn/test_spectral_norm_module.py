@@ -105,7 +105,7 @@ def test_one_call_for_all_layers(monkeypatch):
     assert counted == [8]
     network.eval()(torch.zeros(1, 3, 8, 8))
     assert counted == [8, 8]
-    assert network.dense.weight.shape == (1, 51)
+    assert network.head.weight.shape == (1, 51)
     assert counted == [8, 8, 1]
 
 

@@ -198,5 +198,5 @@ def test_recomputing_saves_no_bits(cpu_backend):
 
 def test_default_backend_is_the_fastest_available():
     reasons = adaconv.backends()
-    assert list(reasons) == ["cpu", "triton", "reference"]
+    assert list(reasons) == ["cpu", "triton", "cuda", "reference"]
     assert reasons["reference"] is None
