@@ -33,7 +33,7 @@ class Tile(NamedTuple):
 #: How each kernel is cut: first the widest tiles, behind them shorter ones, which more programs
 #: share and which spill nowhere.
 CONFIGS: dict[str, tuple[Tile, ...]] = {
-    "regress_kernel": (Tile(64, 128, 64, 8, 2), Tile(64, 64, 64, 4, 2)),
+    "regress_kernel": (Tile(64, 128, 64, 8, 2), Tile(64, 64, 64, 8, 2)),
     "apply_kernel": (Tile(64, 64, 64, 8, 2), Tile(64, 64, 32, 8, 2)),
     "input_kernel": (Tile(64, 64, 64, 8, 2), Tile(64, 64, 32, 8, 2)),
     "weights_kernel": (Tile(64, 64, 64, 4, 2), Tile(64, 64, 32, 4, 2)),

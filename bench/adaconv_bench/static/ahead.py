@@ -31,6 +31,9 @@ PROMISES = {
     ("adaptive_conv", "weights_kernel"): Promise(products=1, occupancy=0.125),
     # A tile of sums is in registers: a thread's stores hide each other's latency.
     ("dynamic_conv", "weight_kernel"): Promise(occupancy=0.25),
+    # A lane has its row and its distances in registers; none waits for another.
+    ("minibatch_discrimination", "forward_kernel"): Promise(occupancy=0.25),
+    ("minibatch_discrimination", "backward_kernel"): Promise(occupancy=0.125),
 }
 
 
