@@ -131,7 +131,7 @@ def test_the_subset_has_the_first_of_each_class():
 
 def trainer(gan, dataset, out, test=None, **settings):
     config = TrainConfig(steps=2, batch_size=4, samples=4, backend="reference", **settings)
-    return Trainer(gan, dataset, out, config, Console(quiet=True), test)
+    return Trainer(gan, dataset, out, config, Console(quiet=True), test=test)
 
 
 def test_accuracy_is_reported_and_a_classifier_alone_is_trained_on_the_subset(tmp_path):
