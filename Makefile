@@ -5,7 +5,7 @@
 # make bench-results    measure everything anew into bench/results: about three quarters of an hour on 2 cores
 # make sanitize    the tests of the native module under sanitizers: about ten minutes
 # make emulate    the CUDA kernels on the host: less than a minute
-# make emulate-sanitize    the same under sanitizers: about a minute
+# make emulate-sanitize    the same under sanitizers: about five minutes
 # make cuda-check    the CUDA kernels compiled by nvcc for every GPU: a few minutes
 #
 # Each works on a clean clone with Python 3.10+ and a C++17 compiler. ADACONV_BUILD=none leaves the
