@@ -9,6 +9,7 @@ import torch
 
 import adaconv
 from adaconv.nn._names import unknown
+from adaconv.train import Checkpoint
 
 
 class UsageError(Exception):
@@ -51,3 +52,15 @@ def set_threads(count: int | None) -> None:
     if count < 1:
         raise UsageError(f"--threads must be at least 1, got {count}")
     torch.set_num_threads(count)
+
+
+def data_of(checkpoint: Checkpoint, given: str | None) -> str:
+    """Return the data that were given, or else those that the model was trained on.
+
+    Raises:
+        ValueError: the checkpoint does not say which these are.
+    """
+    spec = given or checkpoint.run.get("data")
+    if spec is None:
+        raise ValueError("the checkpoint does not say what it was trained on: give --data")
+    return spec

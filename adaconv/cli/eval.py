@@ -15,7 +15,7 @@ from rich.table import Table
 
 import adaconv
 from adaconv import data as sources
-from adaconv.cli._usage import UsageError, check_backends, set_threads, usage
+from adaconv.cli._usage import UsageError, check_backends, data_of, set_threads, usage
 from adaconv.eval import EXTRACTORS, Record, evaluate, metric
 from adaconv.eval.cache import FOLDER
 from adaconv.nn._names import unknown
@@ -86,7 +86,7 @@ def evaluation(
         place = _place(device)
         gan = saved.create().to(place)
         dataset = sources.load(
-            _data(data, saved), image_size=saved.model["image_size"], split=split
+            data_of(saved, data), image_size=saved.model["image_size"], split=split
         )
         extractor = EXTRACTORS[features](weights).to(place)
         with contextlib.nullcontext() if backend is None else adaconv.backend(backend):
@@ -113,13 +113,6 @@ def _place(device: str) -> torch.device:
     if device == "cuda" and not there:
         raise ValueError("--device cuda needs a GPU that PyTorch can use: there is none")
     return torch.device("cuda" if there and device == "auto" else device.replace("auto", "cpu"))
-
-
-def _data(given: str | None, saved: Checkpoint) -> str:
-    spec = given or saved.run.get("data")
-    if spec is None:
-        raise ValueError("the checkpoint does not say what it was trained on: give --data")
-    return spec
 
 
 def _progress(batches: Iterable[torch.Tensor], what: str, count: int) -> Iterable[torch.Tensor]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import tyro
 
-from adaconv.cli._usage import UsageError, set_threads, usage
+from adaconv.cli._usage import UsageError, data_of, set_threads, usage
 from adaconv.explore import SHEETS, Subject, has_codes, save_sheet
 from adaconv.nn._names import unknown
 from adaconv.train import Checkpoint
@@ -58,7 +58,7 @@ def explore(
         saved = Checkpoint.load(checkpoint)
         subject = Subject(
             saved.create(),
-            data or saved.run["data"],
+            data_of(saved, data),
             arithmetic,
             rows,
             layer,

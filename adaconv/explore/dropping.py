@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from adaconv.explore.sheet import Row
 from adaconv.models import GAN
 from adaconv.train import sample
+from adaconv.train.sampling import evaluating
 
 #: Share of a layer's filters that is dropped where none are named.
 SHARE = 0.25
@@ -94,11 +95,8 @@ def dropping(
     Adversarial Networks", 2016, section 6.3.2 and figure 6, where a regression on the activations
     in and around windows chooses the filters.
     """
-    training = gan.generator.training
-    gan.generator.eval()
-    with torch.no_grad():
+    with evaluating(gan.generator), torch.no_grad():
         maps = feature_maps(gan.generator, latent)
-    gan.generator.train(training)
     if not 0 <= layer < len(maps):
         raise ValueError(f"the generator has layers 0 to {len(maps) - 1}, got layer {layer}")
     activity = maps[layer].mean((0, 2, 3))

@@ -1,6 +1,5 @@
 """Rows of images with names and captions, as one PNG file."""
 
-import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from torch import Tensor
 
 from adaconv.data._extra import extra
 from adaconv.train import grid
-from adaconv.train.files import replacing
+from adaconv.train.files import save_figure
 
 #: Inches of an image, of a line of captions, of the names at the left, and of the title.
 CELL, CAPTION, NAMES, TITLE = 0.8, 0.2, 1.7, 0.45
@@ -66,7 +65,4 @@ def save_sheet(rows: Sequence[Row], title: str, out: str | os.PathLike[str]) -> 
                 transform=panel.transAxes,
             )  # fmt: skip
         top -= high
-    encoded = io.BytesIO()
-    figure.savefig(encoded, format="png")
-    with replacing(out) as file:
-        file.write(encoded.getvalue())
+    save_figure(figure, out)

@@ -1,7 +1,5 @@
 """Sweeps of latent codes: one code changes along a row, all else stays."""
 
-from typing import Any, cast
-
 import torch
 
 from adaconv.explore.sheet import Row
@@ -23,14 +21,13 @@ def sweeps(gan: GAN, rows: int, *, generator: torch.Generator) -> list[Row]:
 
     Source: Chen et al., "InfoGAN", 2016, figure 2.
     """
-    columns = getattr(gan, "columns", None)
-    if columns is None:
+    if gan.columns is None:
         raise ValueError(f"{gan.name} has no latent codes to sweep")
-    latent = cast(Any, gan).shown_latent(rows * columns, generator)
-    images = sample(gan, latent).split(columns)
+    latent = gan.shown_latent(rows * gan.columns, generator)
+    images = sample(gan, latent).split(gan.columns)
     return [Row(f"sweep {index}", strip) for index, strip in enumerate(images)]
 
 
 def has_codes(gan: GAN) -> bool:
     """Whether a model has codes to sweep."""
-    return getattr(gan, "columns", None) is not None
+    return gan.columns is not None

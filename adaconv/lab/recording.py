@@ -14,6 +14,7 @@ from adaconv.data import PointData
 from adaconv.metrics import Coverage, mode_coverage
 from adaconv.models import GAN
 from adaconv.train import TrainConfig, Trainer, read_metrics, sample
+from adaconv.train.sampling import evaluating
 
 #: Samples that are shown, and those that are judged in the end, as the literature does.
 SHOWN, JUDGED = 400, 2500
@@ -93,13 +94,9 @@ class Camera:
         points = self.extent * torch.stack([x, y], 2).reshape(-1, 2).to(first)
         parts = -(-len(points) // gan.batch_size)
         logits = points.new_empty(len(points))
-        training = gan.discriminator.training
-        gan.discriminator.eval()
-        try:
+        with evaluating(gan.discriminator):
             for part in range(parts):
                 logits[part::parts] = gan.discriminator(points[part::parts])
-        finally:
-            gan.discriminator.train(training)
         logits = logits.float().cpu().reshape(SIDE, SIDE)
         if gan.loss.log_odds:
             return (logits / 2).tanh()  # 2 σ - 1

@@ -9,9 +9,6 @@ from adaconv.models._shown import Judged
 from adaconv.models._tricks import GradientPenalty, Trick
 from adaconv.nn import MinibatchDiscrimination, VirtualBatchNorm2d, fix_reference_
 
-#: Losses that are a cross entropy, whose targets can be smoothed.
-WITH_TARGETS = ("non-saturating", "minimax")
-
 
 class ClosenessHead(nn.Module):
     """``head(f) + V o(f)``: a last layer that also sees how close the samples of a batch are.
@@ -107,10 +104,9 @@ class LabelSmoothing(Trick):
 
     def attach(self, gan: GAN) -> None:
         """Check that there are targets."""
-        if gan.loss not in (LOSSES[name] for name in WITH_TARGETS):
-            raise ValueError(
-                f"its loss has no targets that could be smoothed; {' and '.join(WITH_TARGETS)} have"
-            )
+        if not gan.loss.log_odds:
+            smoothed = " and ".join(name for name, loss in LOSSES.items() if loss.log_odds)
+            raise ValueError(f"its loss has no targets that could be smoothed; {smoothed} have")
 
     def discriminator_term(self, gan: GAN, real: Judged, fake: Judged) -> Tensor:
         """Return the difference to the loss without smoothing."""

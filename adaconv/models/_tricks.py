@@ -24,7 +24,7 @@ class Trick(nn.Module):
 
     replaces_objective: bool = False
 
-    def __init__(self) -> None:
+    def __init__(self) -> None:  # the values that a trick takes are read from its signature
         super().__init__()
 
     def attach(self, gan: "GAN") -> None:

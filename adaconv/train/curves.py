@@ -1,6 +1,5 @@
 """Curves of what training runs measured, as a PNG file."""
 
-import io
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adaconv.data._extra import extra
-from adaconv.train.files import replacing
+from adaconv.train.files import save_figure
 
 if TYPE_CHECKING:  # an optional package
     from matplotlib.axes import Axes
@@ -81,10 +80,7 @@ def plot_metrics(runs: Mapping[str, Rows], out: str | os.PathLike[str]) -> None:
         _draw(panel, title, keys, runs)
     for panel in panels[len(shown) :]:
         panel.remove()
-    encoded = io.BytesIO()
-    figure.savefig(encoded, format="png")
-    with replacing(out) as file:
-        file.write(encoded.getvalue())
+    save_figure(figure, out)
 
 
 def _draw(panel: "Axes", title: str, keys: Sequence[str], runs: Mapping[str, Rows]) -> None:

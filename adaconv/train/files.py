@@ -1,10 +1,14 @@
 """Files that are either complete or not there."""
 
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:  # an optional package
+    from matplotlib.figure import Figure
 
 
 @contextmanager
@@ -32,3 +36,11 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> None:
+    """Draw a figure to the PNG file ``path``, see :func:`replacing`."""
+    encoded = io.BytesIO()
+    figure.savefig(encoded, format="png")
+    with replacing(path) as file:
+        file.write(encoded.getvalue())

@@ -1,14 +1,27 @@
 """A trained model in use: samples from latents, and what can be measured on data."""
 
+import contextlib
 from collections import defaultdict
+from collections.abc import Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from adaconv.data import LabelledData, TensorData
 from adaconv.models import GAN
 
 BATCH = 64
+
+
+@contextlib.contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Put a network into evaluation mode for the ``with`` block; its mode is left as it was."""
+    training = network.training
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train(training)
 
 
 @torch.no_grad()
@@ -18,12 +31,8 @@ def sample(gan: GAN, latent: Tensor) -> Tensor:
     Batch normalisation uses its running statistics, so that a sample depends on its own latent
     alone. The generator's mode is left as it was.
     """
-    training = gan.generator.training
-    gan.generator.eval()
-    try:
+    with evaluating(gan.generator):
         return torch.cat([gan.generator(batch) for batch in latent.split(BATCH)])
-    finally:
-        gan.generator.train(training)
 
 
 @torch.no_grad()
@@ -33,12 +42,8 @@ def pictures(gan: GAN, latent: Tensor, real: Tensor) -> dict[str, Tensor]:
     Each reconstruction comes behind its original, if the model has any. Its mode is left as it was.
     """
     found = {"samples": sample(gan, latent)}
-    training = gan.training
-    gan.eval()
-    try:
+    with evaluating(gan):
         remade = gan.reconstruct(real)
-    finally:
-        gan.train(training)
     if remade is not None:
         found["reconstructions"] = torch.stack([real, remade], 1).flatten(0, 1)
     return found
@@ -56,14 +61,11 @@ def evaluate(gan: GAN, dataset: TensorData) -> dict[str, float]:
         dataset: data with labels that the model was not trained on.
     """
     device = next(gan.parameters()).device
-    items, training = LabelledData(dataset), gan.training
+    items = LabelledData(dataset)
     totals: defaultdict[str, float] = defaultdict(float)
-    gan.eval()
-    try:
+    with evaluating(gan):
         for indices in torch.arange(len(items)).split(BATCH):
             batch = items.__getitems__(indices.tolist()).to(device)
             for name, mean in gan.evaluate(batch).items():
                 totals[name] += mean.item() * len(batch)
-    finally:
-        gan.train(training)
     return {f"test_{name}": total / len(items) for name, total in totals.items()}
