@@ -208,7 +208,7 @@ struct Backward {
       if (call.gx != nullptr) {
         const T slope = static_cast<T>(s.negative_slope);
         for (int64_t i = 0; i < weights; i += kLanes<T>) {
-          store(active + i, activated<T>(load(w + i), slope));
+          store(active + i, activated<T>(load_first(w + i, weights - i), slope));
         }
         differentiate_inputs(pixels, group, active, ga);
       }

@@ -121,12 +121,6 @@ ADACONV_INLINE T sum(V<T> v) {
   return lanes[0];
 }
 
-// max(v, 0) that lets NaN through, as PyTorch's relu does.
-template <class T>
-ADACONV_INLINE V<T> relu(V<T> v) {
-  return V<T>{} > v ? V<T>{} : v;
-}
-
 // One bit a lane, held in a word of its own for every vector.
 template <class T>
 using SignWord = std::conditional_t<kLanes<T> == 16, uint16_t, uint8_t>;
@@ -138,6 +132,16 @@ ADACONV_INLINE uint32_t positive(V<float> v) {
 }
 ADACONV_INLINE uint32_t positive(V<double> v) {
   return _mm512_cmp_pd_mask(reinterpret_cast<__m512d>(v), _mm512_setzero_pd(), _CMP_GT_OQ);
+}
+// max(v, 0) that lets NaN through, as PyTorch's relu does: of two operands of which one is NaN the
+// second is returned. By hand, since the compiler makes a comparison and a blend of it.
+template <class T>
+ADACONV_INLINE V<T> relu(V<T> v) {
+  if constexpr (std::is_same_v<T, float>) {
+    return reinterpret_cast<V<T>>(_mm512_max_ps(_mm512_setzero_ps(), reinterpret_cast<__m512>(v)));
+  } else {
+    return reinterpret_cast<V<T>>(_mm512_max_pd(_mm512_setzero_pd(), reinterpret_cast<__m512d>(v)));
+  }
 }
 // a where the bit is set, b elsewhere.
 ADACONV_INLINE V<float> select(uint32_t bits, V<float> a, V<float> b) {
@@ -165,6 +169,11 @@ ADACONV_INLINE void store_some(float* to, V<float> v, int64_t count) {
 }
 
 #else
+
+template <class T>
+ADACONV_INLINE V<T> relu(V<T> v) {
+  return V<T>{} > v ? V<T>{} : v;
+}
 
 #if defined(__AVX2__)
 ADACONV_INLINE uint32_t top_bits(V<float> v) {
