@@ -35,7 +35,7 @@ $(INSTALLED): pyproject.toml setup.py CMakeLists.txt constraints.txt $(SOURCES)
 
 # The package once more, compiled with sanitizers: thread, or address,undefined.
 .sanitize/%/.installed: $(INSTALLED)
-	rm -rf $(@D)
+	rm -rf $(@D) .sanitize/build
 	ADACONV_BUILD=cpu ADACONV_SANITIZE=$* $(BIN)/pip install --quiet --disable-pip-version-check \
 	  --no-deps --target $(@D) .
 	rm -rf .sanitize/build *.egg-info
