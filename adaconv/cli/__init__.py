@@ -23,6 +23,7 @@ from adaconv.cli.info import info
 from adaconv.cli.lab import lab
 from adaconv.cli.models import models
 from adaconv.cli.plot import plot
+from adaconv.cli.report import report
 from adaconv.cli.sample import sample
 from adaconv.cli.train import train
 from adaconv.train import CheckpointError, TrainingInterruptedError
@@ -37,6 +38,7 @@ DESCRIPTION = """Adaptive convolutions, and GANs built on them.
     adaconv explore CHECKPOINT         see what it has learned
     adaconv lab                        watch GANs learn points of the plane
     adaconv plot RUN                   draw what training measured
+    adaconv report RUN                 see all of it on one page
     adaconv bench                      measure the kernels
     adaconv bench all                  measure every operator
     adaconv bench cost                 measure what adaptivity costs
@@ -61,6 +63,7 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "explore": explore,
     "lab": lab,
     "plot": plot,
+    "report": report,
     "bench": bench,
     "bench all": bench_all,
     "bench cost": bench_cost,

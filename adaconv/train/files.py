@@ -1,11 +1,12 @@
 """Files that are either complete or not there."""
 
 import io
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:  # an optional package
     from matplotlib.figure import Figure
@@ -36,6 +37,29 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def read_rows(path: Path, what: str, keys: Set[str]) -> list[dict[str, Any]]:
+    """Read a file of JSON lines.
+
+    Args:
+        path: the file.
+        what: what its lines are.
+        keys: what each of them must have.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it has no line, or one that is something else.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there are no {what} at {path}")
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except ValueError as error:
+        raise ValueError(f"{path} holds something else than {what}: {error}") from error
+    if not rows or not all(isinstance(row, dict) and keys <= row.keys() for row in rows):
+        raise ValueError(f"{path} must hold lines of {what}, each with: {', '.join(sorted(keys))}")
+    return rows
 
 
 def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> None:

@@ -82,10 +82,16 @@ def save_grid(images: Tensor, path: str | os.PathLike[str], *, columns: int | No
     _save(grid(images, columns=columns), path)
 
 
-def _save(pixels: Tensor, path: str | os.PathLike[str]) -> None:
+def png(pixels: Tensor) -> bytes:
+    """Encode bytes, (H, W, 3), as a PNG."""
     with extra("writing images"):
         from PIL import Image
     encoded = io.BytesIO()
     Image.fromarray(pixels.numpy()).save(encoded, format="PNG")
+    return encoded.getvalue()
+
+
+def _save(pixels: Tensor, path: str | os.PathLike[str]) -> None:
+    content = png(pixels)
     with replacing(path) as file:
-        file.write(encoded.getvalue())
+        file.write(content)

@@ -3,7 +3,7 @@
 import json
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -65,14 +65,23 @@ class Meter:
 
 
 class MetricsFile:
-    """A file of JSON lines, one per interval, each with its step."""
+    """A file of JSON lines, one per interval, each with its step.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: the file.
+        machine: what is computed with; it goes into the first line that is written, so that a run
+            that was resumed elsewhere names both.
+    """
+
+    def __init__(self, path: Path, machine: Mapping[str, str]) -> None:
         self.path = path
+        self._head: dict[str, Any] = {"machine": dict(machine)}
 
     def append(self, row: dict[str, Any]) -> None:
         """Write one line."""
         rounded = {k: round(v, 6) if isinstance(v, float) else v for k, v in row.items()}
+        rounded |= self._head
+        self._head = {}
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(rounded) + "\n")
 
