@@ -41,16 +41,13 @@ class Profile:
 
     kernels: list[Kernel]
     """The longest first; the last one may be a sum."""
+    ours: float
+    """The share of all of this library's kernels."""
     steps: int
     batch_size: int
     seconds: float
     """Of a step, the profiler's own time included."""
     device: str
-
-    @property
-    def ours(self) -> float:
-        """The share of this library's kernels in the time."""
-        return sum(kernel.share for kernel in self.kernels if kernel.ours)
 
 
 def measure(
@@ -102,7 +99,10 @@ def measure(
         for event in profiler.key_averages()
         if event.device_type == DeviceType.CPU  # an operator: it has the time of what it launches
     ]
-    return Profile(_longest(spent), steps, batch_size, seconds, fabric.device.type)
+    total = sum(time for *_, time in spent) or 1.0
+    kernels = [Kernel(name, calls, time / total) for name, calls, time in spent if time > 0]
+    ours = sum(kernel.share for kernel in kernels if kernel.ours)
+    return Profile(_longest(kernels), ours, steps, batch_size, seconds, fabric.device.type)
 
 
 def _batches(gan: GAN, dataset: TensorData, batch_size: int, seed: int) -> Iterator[Batch]:
@@ -114,13 +114,10 @@ def _batches(gan: GAN, dataset: TensorData, batch_size: int, seed: int) -> Itera
         yield items.__getitems__(drawn.tolist())
 
 
-def _longest(spent: list[tuple[str, float, float]]) -> list[Kernel]:
-    """The kernels that take longest, all of this library's, and the sum of the others."""
-    total = sum(time for *_, time in spent) or 1.0
-    kernels = [Kernel(name, calls, time / total) for name, calls, time in spent if time > 0]
-    kernels.sort(key=lambda kernel: -kernel.share)
-    named = [k for index, k in enumerate(kernels) if index < NAMED or k.ours]
-    others = [k for k in kernels if k not in named]
+def _longest(kernels: list[Kernel]) -> list[Kernel]:
+    """The kernels that take longest, and the sum of the others."""
+    kernels = sorted(kernels, key=lambda kernel: kernel.share, reverse=True)
+    named, others = kernels[:NAMED], kernels[NAMED:]
     if others:
         calls, share = sum(k.calls for k in others), sum(k.share for k in others)
         named.append(Kernel(f"{len(others)} others", calls, share))

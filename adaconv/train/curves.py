@@ -127,7 +127,7 @@ def _draw(panel: "Axes", title: str, keys: Sequence[str], runs: Mapping[str, Row
                 )  # fmt: skip
     panel.set_xlabel("step", fontsize=8)
     panel.tick_params(labelsize=8)
-    panel.legend(fontsize=7, frameon=False)
+    panel.legend(fontsize=7, frameon=False, ncols=len(runs))
     panel.spines[["top", "right"]].set_visible(False)
     if title in LOGARITHMIC:
         panel.set_yscale("log")

@@ -140,7 +140,7 @@ def test_models(capsys, monkeypatch):
         ([], "Expected one of"),
         (
             ["trian"],
-            "Available subcommands: info, models, train, sample, eval, explore, lab, plot, bench",
+            "Available subcommands: info, models, train, sample, eval",
         ),
         (["train"], "MODEL"),
         (["train", "adagan-3x4"], "did you mean 'adagan-3x3'"),
