@@ -21,6 +21,7 @@ from adaconv.eval.scores import METRICS, metric
 from adaconv.eval.statistics import KEPT, Statistics, gather
 from adaconv.models import GAN
 from adaconv.train.files import read_rows
+from adaconv.train.images import as_bytes
 from adaconv.train.sampling import sample
 
 BATCH = 64
@@ -181,7 +182,7 @@ def generated(gan: GAN, n: int, seed: int) -> Iterator[Tensor]:
         images = sample(gan, gan.latent(min(BATCH, n - start), generator=generator)).float()
         if not images.isfinite().all():
             raise RuntimeError(f"{gan.name} generates values that are not finite")
-        yield images.add(1).mul(127.5).round().clamp(0, 255).byte()
+        yield as_bytes(images)
 
 
 def _check(gan: GAN, dataset: TensorData, n_real: int, n_fake: int) -> Tensor:

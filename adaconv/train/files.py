@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +38,27 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def making(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Make a folder that is at ``path`` when the ``with`` block ends without an error.
+
+    Until then what the block puts into the folder it is given is not to be seen there.
+
+    Raises:
+        ValueError: there is something at ``path`` that is no empty folder.
+    """
+    path = Path(path)
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise ValueError(f"expected a new or empty folder, got {path}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.mkdir()
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def read_rows(path: Path, what: str, keys: Set[str]) -> list[dict[str, Any]]:

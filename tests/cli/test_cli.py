@@ -180,6 +180,8 @@ def test_models(capsys, monkeypatch):
         (["sample", "nothing.pt"], "no checkpoint at nothing.pt"),
         (["sample", "nothing.pt", "--count", "0"], "--count must be at least 1, got 0"),
         (["sample", "nothing.pt", "--out", "no/where.png"], "existing folder, got no/where.png"),
+        (["sample", "nothing.pt", "--out", "a.jpg"], "There are: .png, .npz, a folder"),
+        (["sample", "nothing.pt", "--batch-size", "0"], "--batch-size must be at least 1, got 0"),
         (["plot"], "name the folder of a run at least"),
         (["plot", "nowhere"], "there are no metrics at nowhere"),
         (["plot", "nowhere", "--out", "no/where.png"], "existing folder, got no/where.png"),
