@@ -25,6 +25,7 @@ from adaconv.cli.models import models
 from adaconv.cli.plot import plot
 from adaconv.cli.report import report
 from adaconv.cli.sample import sample
+from adaconv.cli.share import share
 from adaconv.cli.train import train
 from adaconv.train import CheckpointError, TrainingInterruptedError
 
@@ -39,6 +40,7 @@ DESCRIPTION = """Adaptive convolutions, and GANs built on them.
     adaconv lab                        watch GANs learn points of the plane
     adaconv plot RUN                   draw what training measured
     adaconv report RUN                 see all of it on one page
+    adaconv share RUN                  give its model to others
     adaconv bench                      measure the kernels
     adaconv bench all                  measure every operator
     adaconv bench cost                 measure what adaptivity costs
@@ -64,6 +66,7 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "lab": lab,
     "plot": plot,
     "report": report,
+    "share": share,
     "bench": bench,
     "bench all": bench_all,
     "bench cost": bench_cost,

@@ -82,8 +82,8 @@ class View:
         points = self.gan.config.get("points")
         return data.load(self._spec) if points else self.subject.dataset
 
-    def summary(self) -> dict[str, str]:
-        """What was trained, how far, and what that came to."""
+    def facts(self) -> dict[str, str]:
+        """What was trained, on what, how far, and what was measured at the end."""
         checkpoint = self.run.checkpoint
         found = {
             "model": checkpoint.model["name"],
@@ -94,9 +94,14 @@ class View:
         for key, title in LAST.items():
             if self.run.last(key) is not None:
                 found[f"{title}, at the end"] = f"{self.run.last(key):.4g}"
-        for score in self.run.scores:  # the last of a name counts
-            found[score["metric"]] = f"{score['value']:.4g} (floor {score['floor']:.4g})"
         return found
+
+    def summary(self) -> dict[str, str]:
+        """The facts, and the last score of each kind."""
+        return self.facts() | {
+            score["metric"]: f"{score['value']:.4g} (floor {score['floor']:.4g})"
+            for score in self.run.scores
+        }
 
     def settings(self) -> dict[str, str]:
         """The arguments that make the model, and those that a resumed run must share."""
