@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from adaconv.data._extra import extra
 from adaconv.train.files import read_rows, save_figure
@@ -34,7 +34,7 @@ PANELS = {
 #: Panels whose measure is drawn on a logarithmic axis.
 LOGARITHMIC = {"norms of gradients"}
 COLOURS = ("#2f6db5", "#e08a2c", "#4f9a5b", "#a14d9b", "#8a6d5a", "#6b7a8f")
-STYLES = ("-", "--", ":")
+STYLES: tuple[Literal["-", "--", ":"], ...] = ("-", "--", ":")
 WIDE = 2
 #: Inches of a panel that stands by itself.
 SMALL = (3.7, 2.4)
@@ -79,6 +79,7 @@ def plot_metrics(runs: Mapping[str, Rows], out: str | os.PathLike[str]) -> None:
     for panel, (title, keys) in zip(panels, shown.items(), strict=False):
         _draw(panel, title, keys, runs)
         panel.set_title(title, loc="left", fontsize=10)
+        panel.legend(fontsize=7, frameon=False)
     for panel in panels[len(shown) :]:
         panel.remove()
     save_figure(figure, out)
@@ -87,17 +88,24 @@ def plot_metrics(runs: Mapping[str, Rows], out: str | os.PathLike[str]) -> None:
 def draw_metrics(runs: Mapping[str, Rows]) -> dict[str, str]:
     """Draw what :func:`plot_metrics` does as SVG elements for a page, by the panels' titles.
 
-    Letters and axes take the colour of the text around them.
+    Letters and axes take the colour of the text around them; runs have :data:`COLOURS`, which the
+    page is to explain.
     """
     with extra("plots"):
         import matplotlib
         from matplotlib.figure import Figure
+        from matplotlib.lines import Line2D
     drawn = {}
     for title, keys in _shown(runs).items():
         # letters stay letters; what is defined in one element has names of its own on the page
         with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": title}):
             figure = Figure(figsize=SMALL, layout="constrained")
-            _draw(figure.subplots(), title, keys, runs)
+            panel = figure.subplots()
+            _draw(panel, title, keys, runs)
+            if len(keys) > 1:
+                names = [key.split("_")[0] for key in keys]
+                lines = [Line2D([], [], linestyle=style, color="black") for style in STYLES]
+                panel.legend(lines[: len(keys)], names, fontsize=7, frameon=False)
             encoded = io.StringIO()
             figure.savefig(encoded, format="svg", transparent=True, metadata=UNTOLD)
         element = encoded.getvalue()
@@ -124,13 +132,13 @@ def _draw(panel: "Axes", title: str, keys: Sequence[str], runs: Mapping[str, Row
                 panel.plot(
                     *zip(*points, strict=True), style, color=COLOURS[index % len(COLOURS)],
                     linewidth=1.2, label=f"{name} {what}".strip(),
+                    marker="." if len(points) == 1 else None,
                 )  # fmt: skip
     panel.set_xlabel("step", fontsize=8)
     panel.tick_params(labelsize=8)
-    panel.legend(fontsize=7, frameon=False, ncols=len(runs))
     panel.spines[["top", "right"]].set_visible(False)
     if title in LOGARITHMIC:
         panel.set_yscale("log")
-        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
         panel.yaxis.set_major_formatter("{x:g}")
         panel.yaxis.set_minor_locator(NullLocator())

