@@ -23,7 +23,9 @@ from adaconv.cli.info import info
 from adaconv.cli.lab import lab
 from adaconv.cli.models import models
 from adaconv.cli.plot import plot
+from adaconv.cli.report import report
 from adaconv.cli.sample import sample
+from adaconv.cli.share import share
 from adaconv.cli.train import train
 from adaconv.train import CheckpointError, TrainingInterruptedError
 
@@ -37,6 +39,8 @@ DESCRIPTION = """Adaptive convolutions, and GANs built on them.
     adaconv explore CHECKPOINT         see what it has learned
     adaconv lab                        watch GANs learn points of the plane
     adaconv plot RUN                   draw what training measured
+    adaconv report RUN                 see all of it on one page
+    adaconv share RUN                  give its model to others
     adaconv bench                      measure the kernels
     adaconv bench all                  measure every operator
     adaconv bench cost                 measure what adaptivity costs
@@ -61,6 +65,8 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "explore": explore,
     "lab": lab,
     "plot": plot,
+    "report": report,
+    "share": share,
     "bench": bench,
     "bench all": bench_all,
     "bench cost": bench_cost,

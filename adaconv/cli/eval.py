@@ -16,12 +16,10 @@ from rich.table import Table
 import adaconv
 from adaconv import data as sources
 from adaconv.cli._usage import UsageError, check_backends, data_of, set_threads, usage
-from adaconv.eval import EXTRACTORS, Record, evaluate, metric
+from adaconv.eval import EXTRACTORS, SCORES, Record, evaluate, metric
 from adaconv.eval.cache import FOLDER
 from adaconv.nn._names import unknown
 from adaconv.train import Checkpoint
-
-FILE = "scores.jsonl"
 
 
 def evaluation(
@@ -72,7 +70,7 @@ def evaluation(
     """
     check_backends(backend)
     set_threads(threads)
-    out = out or checkpoint.parent / FILE
+    out = out or checkpoint.parent / SCORES
     if not out.parent.is_dir():
         raise UsageError(f"--out must lie in an existing folder, got {out}")
     if not metrics:

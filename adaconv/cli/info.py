@@ -1,15 +1,14 @@
 """``adaconv info``."""
 
-import platform
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from rich.console import Console
 from rich.table import Table
 
 import adaconv
 from adaconv import cpu, cuda
+from adaconv.train.machine import machine
 
 
 def info(*, native: bool = False) -> None:
@@ -19,23 +18,8 @@ def info(*, native: bool = False) -> None:
         native: Show instead what the native modules are compiled for.
     """
     console = Console(soft_wrap=True)
-    for table in [_cpu_module(), _cuda_library()] if native else [_facts(), _backends()]:
+    for table in [_cpu_module(), _cuda_library()] if native else [_grid(machine()), _backends()]:
         console.print(table)
-
-
-def _facts() -> Table:
-    return _grid(
-        {
-            "adaconv": adaconv.__version__,
-            "Python": platform.python_version(),
-            "PyTorch": torch.__version__,
-            "system": platform.platform(),
-            "processor": _processor(),
-            "kernels": "none" if cpu.unavailable else cpu.variant(),
-            "threads": str(torch.get_num_threads()),
-            "GPU": _gpu(),
-        }
-    )
 
 
 def _cpu_module() -> Table:
@@ -85,18 +69,3 @@ def _backends() -> Table:
     for name, reason in adaconv.backends().items():
         table.add_row(name, "yes" if reason is None else "no", reason or "")
     return table
-
-
-def _processor() -> str:
-    """The processor's model as Linux names it; elsewhere what Python knows."""
-    described = Path("/proc/cpuinfo")
-    if described.exists():
-        for line in described.read_text().splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() == "model name":
-                return value.strip()
-    return platform.processor() or platform.machine()
-
-
-def _gpu() -> str:
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else "none"

@@ -5,7 +5,7 @@ whose network is Inception.
 """
 
 from adaconv.eval._score import Score
-from adaconv.eval.evaluation import Record, evaluate
+from adaconv.eval.evaluation import SCORES, Record, evaluate, read_scores
 from adaconv.eval.extractors import EXTRACTORS, Extractor
 from adaconv.eval.scores import METRICS, Metric, metric
 from adaconv.eval.statistics import Statistics, gather
@@ -13,6 +13,7 @@ from adaconv.eval.statistics import Statistics, gather
 __all__ = [
     "EXTRACTORS",
     "METRICS",
+    "SCORES",
     "Extractor",
     "Metric",
     "Record",
@@ -21,4 +22,5 @@ __all__ = [
     "evaluate",
     "gather",
     "metric",
+    "read_scores",
 ]

@@ -2,9 +2,11 @@
 
 import hashlib
 import importlib
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,11 +20,15 @@ from adaconv.eval.frechet import FOLDS
 from adaconv.eval.scores import METRICS, metric
 from adaconv.eval.statistics import KEPT, Statistics, gather
 from adaconv.models import GAN
+from adaconv.train.files import read_rows
+from adaconv.train.images import as_bytes
 from adaconv.train.sampling import sample
 
 BATCH = 64
 #: Images of each set, where the data have as many.
 COUNT = 10_000
+#: Name of the file beside a checkpoint that its scores are appended to.
+SCORES = "scores.jsonl"
 
 #: Shows how far an iteration is: (batches, what they are, how many) → the batches.
 Watch = Callable[[Iterable[Tensor], str, int], Iterable[Tensor]]
@@ -66,6 +72,20 @@ class Record:
     model: str
     seed: int
     notes: tuple[str, ...]
+
+
+def read_scores(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """Read the lines of a ``scores.jsonl``, or of the one in a run's folder.
+
+    Each has what a :class:`Record` has, and the ``checkpoint`` with its ``step``.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it has no line, or one that is no score.
+    """
+    path = Path(path)
+    keys = {"checkpoint", "step", *(field.name for field in fields(Record))}
+    return read_rows(path / SCORES if path.is_dir() else path, "scores", keys)
 
 
 def evaluate(
@@ -162,7 +182,7 @@ def generated(gan: GAN, n: int, seed: int) -> Iterator[Tensor]:
         images = sample(gan, gan.latent(min(BATCH, n - start), generator=generator)).float()
         if not images.isfinite().all():
             raise RuntimeError(f"{gan.name} generates values that are not finite")
-        yield images.add(1).mul(127.5).round().clamp(0, 255).byte()
+        yield as_bytes(images)
 
 
 def _check(gan: GAN, dataset: TensorData, n_real: int, n_fake: int) -> Tensor:

@@ -1,10 +1,8 @@
 """Recordings as one HTML page that needs nothing else: no network, no other file."""
 
 import base64
-import json
 import os
 from collections.abc import Sequence
-from importlib import resources
 from typing import Any
 
 import numpy as np
@@ -13,6 +11,7 @@ from torch import Tensor
 from adaconv.data import PointData
 from adaconv.lab.recording import Recording
 from adaconv.train.files import replacing
+from adaconv.train.pages import rendered
 
 #: Real points that are shown.
 REAL = 400
@@ -52,11 +51,8 @@ def save_page(
         "curves": CURVES,
         "recordings": [_recording(recording, extent) for recording in recordings],
     }
-    template = resources.files("adaconv.lab").joinpath("page.html").read_text(encoding="utf-8")
-    # a name could end the script element
-    text = json.dumps(content, separators=(",", ":")).replace("</", "<\\/")
     with replacing(out) as file:
-        file.write(template.replace("/*CONTENT*/", text).encode())
+        file.write(rendered("adaconv.lab", "page.html", content=content).encode())
 
 
 def _recording(recording: Recording, extent: float) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from adaconv.losses import LOSSES
+from adaconv.models._sharing import Shared
 from adaconv.models._shown import Judged, Shown
 from adaconv.models._tricks import Trick
 from adaconv.nn._names import unknown
@@ -22,7 +23,7 @@ PRIORS: dict[str, Callable[..., Tensor]] = {
 }
 
 
-class GAN(nn.Module):
+class GAN(nn.Module, Shared):
     """A generator that maps latents to samples, and a discriminator that maps samples to logits.
 
     A subclass overrides the settings, the optimizer, what its discriminator is shown or the losses.

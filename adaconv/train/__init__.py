@@ -3,7 +3,7 @@
 from adaconv.train.checkpoint import Checkpoint, CheckpointError
 from adaconv.train.comparison import Comparison, compare
 from adaconv.train.config import TrainConfig
-from adaconv.train.curves import plot_metrics, read_metrics
+from adaconv.train.curves import draw_metrics, plot_metrics, read_metrics
 from adaconv.train.images import grid, save_grid, save_samples, scatter
 from adaconv.train.interruption import TrainingInterruptedError
 from adaconv.train.sampling import sample
@@ -22,6 +22,7 @@ __all__ = [
     "TrainingInterruptedError",
     "check_output",
     "compare",
+    "draw_metrics",
     "grid",
     "plot_metrics",
     "read_metrics",

@@ -32,6 +32,8 @@ class TrainConfig:
     """Steps between two checkpoints; one is also written at the end and on interruption."""
     samples: int = 64
     """Images in a grid of samples."""
+    wandb: bool = False
+    """Show the metrics on Weights & Biases as well, beside TensorBoard."""
     compare: str | None = None
     """Backend to time against this run's at the end, on copies of the model: reference, say."""
 

@@ -1,11 +1,13 @@
 """Files that are either complete or not there."""
 
 import io
+import json
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:  # an optional package
     from matplotlib.figure import Figure
@@ -36,6 +38,50 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def making(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Make a folder that is at ``path`` when the ``with`` block ends without an error.
+
+    Until then what the block puts into the folder it is given is not to be seen there.
+
+    Raises:
+        ValueError: there is something at ``path`` that is no empty folder.
+    """
+    path = Path(path)
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise ValueError(f"expected a new or empty folder, got {path}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.mkdir()
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def read_rows(path: Path, what: str, keys: Set[str]) -> list[dict[str, Any]]:
+    """Read a file of JSON lines.
+
+    Args:
+        path: the file.
+        what: what its lines are.
+        keys: what each of them must have.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it has no line, or one that is something else.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there are no {what} at {path}")
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except ValueError as error:
+        raise ValueError(f"{path} holds something else than {what}: {error}") from error
+    if not rows or not all(isinstance(row, dict) and keys <= row.keys() for row in rows):
+        raise ValueError(f"{path} must hold lines of {what}, each with: {', '.join(sorted(keys))}")
+    return rows
 
 
 def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> None:

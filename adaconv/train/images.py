@@ -12,11 +12,18 @@ from adaconv.data._extra import extra
 from adaconv.train.files import replacing
 
 
+def as_bytes(images: Tensor) -> Tensor:
+    """Return values in [-1, 1] as bytes on the CPU; what lies outside is clipped, bytes stay."""
+    if images.dtype == torch.uint8:
+        return images.cpu()
+    return images.detach().float().cpu().add(1).mul(127.5).round().clamp(0, 255).byte()
+
+
 def grid(images: Tensor, *, columns: int | None = None, gap: int = 2) -> Tensor:
     """Lay images out row by row, on white.
 
     Args:
-        images: (N, 3, H, W) in [-1, 1]; what lies outside is clipped.
+        images: (N, 3, H, W), see :func:`as_bytes`.
         columns: images in a row; by default as many as make the grid square, or as near as can be.
         gap: pixels between two images and around the grid.
 
@@ -34,13 +41,13 @@ def grid(images: Tensor, *, columns: int | None = None, gap: int = 2) -> Tensor:
         raise ValueError(f"images must be (N, 3, H, W) with N > 0, got {tuple(images.shape)}")
     columns = columns or math.ceil(math.sqrt(len(images)))
     rows = math.ceil(len(images) / columns)
-    pixels = images.detach().float().cpu().add(1).mul(127.5).round().clamp(0, 255)
+    pixels = as_bytes(images)
     pixels = F.pad(pixels, (0, gap, 0, gap), value=255)
     pixels = F.pad(pixels, (0, 0, 0, 0, 0, 0, 0, rows * columns - len(images)), value=255)
     height, width = pixels.shape[2:]
     canvas = pixels.reshape(rows, columns, 3, height, width).permute(2, 0, 3, 1, 4)
     canvas = canvas.reshape(3, rows * height, columns * width)
-    return F.pad(canvas, (gap, 0, gap, 0), value=255).permute(1, 2, 0).to(torch.uint8)
+    return F.pad(canvas, (gap, 0, gap, 0), value=255).permute(1, 2, 0)
 
 
 def scatter(points: Tensor, *, side: int = 256, extent: float = 2.5) -> Tensor:
@@ -82,10 +89,16 @@ def save_grid(images: Tensor, path: str | os.PathLike[str], *, columns: int | No
     _save(grid(images, columns=columns), path)
 
 
-def _save(pixels: Tensor, path: str | os.PathLike[str]) -> None:
+def png(pixels: Tensor) -> bytes:
+    """Encode bytes, (H, W, 3), as a PNG."""
     with extra("writing images"):
         from PIL import Image
     encoded = io.BytesIO()
     Image.fromarray(pixels.numpy()).save(encoded, format="PNG")
+    return encoded.getvalue()
+
+
+def _save(pixels: Tensor, path: str | os.PathLike[str]) -> None:
+    content = png(pixels)
     with replacing(path) as file:
-        file.write(encoded.getvalue())
+        file.write(content)

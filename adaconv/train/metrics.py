@@ -3,11 +3,12 @@
 import json
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from adaconv.train.boards import Board, Maker
 from adaconv.train.files import replacing
 
 
@@ -65,16 +66,44 @@ class Meter:
 
 
 class MetricsFile:
-    """A file of JSON lines, one per interval, each with its step."""
+    """A file of JSON lines, one per interval, each with its step.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: the file.
+        machine: what is computed with; it goes into the first line that is written, so that a run
+            that was resumed elsewhere names both.
+        makers: make the boards that show the numbers as well.
+    """
+
+    def __init__(self, path: Path, machine: Mapping[str, str], makers: Sequence[Maker]) -> None:
         self.path = path
+        self.makers = makers
+        self._machine = machine
+        self._head: dict[str, Any] = {"machine": dict(machine)}
+        self._boards: list[Board] = []
+
+    @contextmanager
+    def shown(self, done: int) -> Iterator[None]:
+        """Show on the boards what is appended in the ``with`` block, ``done`` steps being done."""
+        with ExitStack() as stack:
+            for make in self.makers:
+                board = make(self.path.parent, done, self._machine)
+                self._boards.append(stack.enter_context(closing(board)))
+            try:
+                yield
+            finally:
+                self._boards = []
 
     def append(self, row: dict[str, Any]) -> None:
         """Write one line."""
         rounded = {k: round(v, 6) if isinstance(v, float) else v for k, v in row.items()}
+        rounded |= self._head
+        self._head = {}
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(rounded) + "\n")
+        numbers = {k: v for k, v in row.items() if k != "step" and isinstance(v, (int, float))}
+        for board in self._boards:
+            board.show(row["step"], numbers)
 
     def truncate(self, step: int) -> None:
         """Drop the lines behind ``step``: the steps are about to be done again."""

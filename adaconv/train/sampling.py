@@ -35,6 +35,17 @@ def sample(gan: GAN, latent: Tensor) -> Tensor:
         return torch.cat([gan.generator(batch) for batch in latent.split(BATCH)])
 
 
+def stream(gan: GAN, count: int, seed: int, batch_size: int = BATCH) -> Iterator[Tensor]:
+    """Yield ``count`` samples in batches, of latents each of which is drawn by itself.
+
+    The n-th sample depends on the seed alone, whatever the count and the size of the batches.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for start in range(0, count, batch_size):
+        size = min(batch_size, count - start)
+        yield sample(gan, torch.cat([gan.latent(1, generator=generator) for _ in range(size)]))
+
+
 @torch.no_grad()
 def pictures(gan: GAN, latent: Tensor, real: Tensor) -> dict[str, Tensor]:
     """Return what a run shows, by name: the samples of ``latent``, and reconstructions of ``real``.

@@ -17,12 +17,14 @@ from adaconv import data
 from adaconv.data._extra import extra
 from adaconv.models import GAN
 from adaconv.ops import _dispatch
+from adaconv.train.boards import boards
 from adaconv.train.checkpoint import Checkpoint, CheckpointError
 from adaconv.train.comparison import Comparison, compare
 from adaconv.train.config import TrainConfig
 from adaconv.train.diagnostics import Diagnostics
 from adaconv.train.images import save_samples
 from adaconv.train.interruption import Interruption, TrainingInterruptedError
+from adaconv.train.machine import machine
 from adaconv.train.metrics import Meter, MetricsFile
 from adaconv.train.progress import Report, report
 from adaconv.train.random import random_state, set_random_state
@@ -63,7 +65,8 @@ class Trainer:
     metrics holds the step, the mean losses and norms of gradients since the line before and what
     the model observed besides, real images per second, the shares of loading and of each update in
     the time of the steps, what the :class:`~adaconv.train.diagnostics.Diagnostics` measured, and
-    the seconds of training so far.
+    the seconds of training so far; the first line of a process also what it computes with.
+    ``tensorboard/`` has the same numbers for TensorBoard.
 
     On the CPU, a run that was stopped and resumed ends with the same weights, to the bit, as one
     that was not, at the same number of threads.
@@ -130,7 +133,8 @@ class Trainer:
         self.shown = self.fabric.to_device(
             dataset.__getitems__(range(min(math.ceil(config.samples / 2), len(dataset))))
         )
-        self.metrics = MetricsFile(self.out / METRICS)
+        about = {"backend": self.backend, **machine()}
+        self.metrics = MetricsFile(self.out / METRICS, about, boards(wandb=config.wandb))
         #: The step under way, or the last one done.
         self.step = 0
         self._earlier_seconds = 0.0
@@ -156,6 +160,7 @@ class Trainer:
         meter = Meter(self.updates.synchronize)
         with (
             self._scope(),
+            self.metrics.shown(self.step),
             Interruption() as interruption,
             report(self.console, self.step, self.config.steps) as shown,
         ):

