@@ -74,8 +74,8 @@ __global__ void __launch_bounds__(kPlaceThreads) shares_kernel(Chunk<T> chunk, T
 
 // The gradient of x by point, (points, pixels of a window, channels).
 template <class T>
-struct Inputs : product::Problem<T, Runs::kAlong, Runs::kAcross> {
-  using Base = product::Problem<T, Runs::kAlong, Runs::kAcross>;
+struct Inputs : product::Product<T, Runs::kAlong, Runs::kAcross> {
+  using Base = product::Product<T, Runs::kAlong, Runs::kAcross>;
   Chunk<T> chunk;
   const T* u;
   float* parts;
@@ -155,8 +155,8 @@ __global__ void __launch_bounds__(kPlaceThreads)
 
 // The gradient of W before the activation, which takes its place.
 template <class T>
-struct Weights : product::Problem<T, Runs::kAcross, Runs::kAcross> {
-  using Base = product::Problem<T, Runs::kAcross, Runs::kAcross>;
+struct Weights : product::Product<T, Runs::kAcross, Runs::kAcross> {
+  using Base = product::Product<T, Runs::kAcross, Runs::kAcross>;
   Chunk<T> chunk;
   const T* u;
 
@@ -187,8 +187,8 @@ struct Weights : product::Problem<T, Runs::kAcross, Runs::kAcross> {
 
 // Parts of the gradient of d, (runs of weights, points, D).
 template <class T>
-struct Features : product::Problem<T, Runs::kAlong, Runs::kAcross> {
-  using Base = product::Problem<T, Runs::kAlong, Runs::kAcross>;
+struct Features : product::Product<T, Runs::kAlong, Runs::kAcross> {
+  using Base = product::Product<T, Runs::kAlong, Runs::kAcross>;
   Chunk<T> chunk;
   float* parts;
 
@@ -214,8 +214,8 @@ struct Features : product::Problem<T, Runs::kAlong, Runs::kAcross> {
 
 // Parts of the gradient of P, (runs of points, O, taps, C, D).
 template <class T>
-struct MatrixGradient : product::Problem<T, Runs::kAcross, Runs::kAcross> {
-  using Base = product::Problem<T, Runs::kAcross, Runs::kAcross>;
+struct MatrixGradient : product::Product<T, Runs::kAcross, Runs::kAcross> {
+  using Base = product::Product<T, Runs::kAcross, Runs::kAcross>;
   Chunk<T> chunk;
   float* parts;
 

@@ -12,8 +12,8 @@ using product::Runs;
 
 // W of all points.
 template <class T>
-struct Regress : product::Problem<T, Runs::kAlong, Runs::kAlong> {
-  using Base = product::Problem<T, Runs::kAlong, Runs::kAlong>;
+struct Regress : product::Product<T, Runs::kAlong, Runs::kAlong> {
+  using Base = product::Product<T, Runs::kAlong, Runs::kAlong>;
   Chunk<T> chunk;
 
   explicit Regress(const Chunk<T>& chunk)
@@ -40,8 +40,8 @@ struct Regress : product::Problem<T, Runs::kAlong, Runs::kAlong> {
 
 // Z of each point and group, (points, slots, outputs).
 template <class T>
-struct Apply : product::Problem<T, Runs::kAlong, Runs::kAlong> {
-  using Base = product::Problem<T, Runs::kAlong, Runs::kAlong>;
+struct Apply : product::Product<T, Runs::kAlong, Runs::kAlong> {
+  using Base = product::Product<T, Runs::kAlong, Runs::kAlong>;
   Chunk<T> chunk;
   float* Z;
 

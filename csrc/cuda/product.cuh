@@ -3,7 +3,7 @@
 //
 //   sum[row, column] = sum_k left[row, k] right[column, k]
 //
-// A problem derives from Problem and has
+// A problem derives from Product and has
 //
 //   left(place, row, k), right(place, column, k)    where a run of numbers begins, or null for
 //                                                   zeros; all three are within their bounds
@@ -32,7 +32,7 @@ constexpr int kDepth = 128 / static_cast<int>(sizeof(T));
 enum class Runs { kAlong, kAcross };
 
 template <class T, Runs kLeftRuns, Runs kRightRuns>
-struct Problem {
+struct Product {
   using Type = T;
   static constexpr Runs kLeft = kLeftRuns, kRight = kRightRuns;
   // Of floats, what lies across the depth has it in another order, and so must the other factor.
@@ -188,15 +188,14 @@ __device__ __forceinline__ void copy_factor(T* tile, bool aligned, int rows, int
 }
 
 // Grid (outer products * tiles of rows, inner products * tiles of columns, runs of the depth).
-template <int kTerms, class Problem>
-__global__ void __launch_bounds__(kThreads, 3) product_kernel(Problem problem) {
-  using Shape = Tiles<Problem>;
-  using T = typename Problem::Type;
+template <class T, int kTerms, template <class> class Problem>
+__global__ void __launch_bounds__(kThreads, 3) product_kernel(Problem<T> problem) {
+  using Shape = Tiles<Problem<T>>;
   const int row_tiles = ceil_div(problem.rows, kRows);
   const int column_tiles = ceil_div(problem.columns, kColumns);
   const int row0 = blockIdx.x % row_tiles * kRows, column0 = blockIdx.y % column_tiles * kColumns;
   const int rows = problem.rows - row0, columns = problem.columns - column0;
-  Sums<kTerms, Problem> mine(rows, columns, problem.right_mask);
+  Sums<kTerms, Problem<T>> mine(rows, columns, problem.right_mask);
   const Place place = {blockIdx.x / row_tiles, static_cast<int>(blockIdx.y) / column_tiles,
                        static_cast<int>(blockIdx.z),
                        static_cast<int>(blockIdx.y) * (kColumns / kWarpColumns) + mine.column_part()};
@@ -206,10 +205,10 @@ __global__ void __launch_bounds__(kThreads, 3) product_kernel(Problem problem) {
 
   const auto copy = [&](int step) {
     const int k0 = step * kDepth<T>, depth = problem.depth - k0;
-    copy_factor<typename Shape::Left, Problem::kLeft>(
+    copy_factor<typename Shape::Left, Problem<T>::kLeft>(
         left + step % 2 * Shape::Left::kNumbers, problem.left_aligned, rows, depth,
         [&](int row, int k) { return problem.left(place, row0 + row, k0 + k); });
-    copy_factor<typename Shape::Right, Problem::kRight>(
+    copy_factor<typename Shape::Right, Problem<T>::kRight>(
         right + step % 2 * Shape::Right::kNumbers, problem.right_aligned, columns, depth,
         [&](int column, int k) { return problem.right(place, column0 + column, k0 + k); });
     commit_copies();
@@ -232,13 +231,13 @@ __global__ void __launch_bounds__(kThreads, 3) product_kernel(Problem problem) {
 }
 
 // Starts the kernel; null, or why it could not start.
-template <int kTerms, class Problem>
-const char* start(const Problem& problem, int64_t outer, int inner, int runs, Stream stream) {
+template <int kTerms, template <class> class Problem, class T>
+const char* start(const Problem<T>& problem, int64_t outer, int inner, int runs, Stream stream) {
   const dim3 grid(static_cast<unsigned>(outer * ceil_div(problem.rows, kRows)),
                   static_cast<unsigned>(inner * ceil_div(problem.columns, kColumns)),
                   static_cast<unsigned>(runs));
-  return launch(product_kernel<kTerms, Problem>, grid, kThreads, Tiles<Problem>::bytes(), stream,
-                problem);
+  return launch(product_kernel<T, kTerms, Problem>, grid, kThreads, Tiles<Problem<T>>::bytes(),
+                stream, problem);
 }
 
 }  // namespace adaconv::cuda::product
