@@ -28,11 +28,11 @@ struct Memory {
   Plan plan;
   int features_runs, matrix_runs, biases_runs;
   T *W, *u;
-  float *sums, *window, *features, *matrix, *biases;
+  float *sums, *spans, *features, *matrix, *biases;
 
   Memory(Scratch& scratch, const Chunk<T>& all, const Gradients& to, const int* options)
       : plan(plan_of(all, options, all.grid.slots() * sizeof(T),
-                     to.x == nullptr ? 0 : all.window() * all.all_channels * sizeof(float))) {
+                     to.x == nullptr ? 0 : all.span() * all.all_channels * sizeof(float))) {
     const int64_t points = plan.points, slots = points * all.grid.slots(), D = all.features;
     const int64_t weights = int64_t{plan.outputs} * all.taps();
     const int group_outputs = std::min(all.group_outputs, plan.outputs);
@@ -46,7 +46,7 @@ struct Memory {
     W = scratch.take<T>(points * weights);
     u = scratch.take<T>(to.x != nullptr || to.of_weights() ? slots * plan.outputs : 0);
     sums = floats(to.a, slots * product::column_parts(group_outputs, groups));
-    window = floats(to.x, points * all.window() * groups * all.depth);
+    spans = floats(to.x, points * all.span() * groups * all.depth);
     features = floats(to.d, features_runs * points * D);
     matrix = floats(to.P, matrix_runs * weights * D);
     biases = floats(to.q, biases_runs * weights);
@@ -93,11 +93,11 @@ class Backward {
   }
 
   const char* inputs(float* gx) const {
-    const Inputs<T> problem(chunk_, memory_.u, memory_.window);
+    const Inputs<T> problem(chunk_, memory_.u, memory_.spans);
     if (const char* reason = start(problem, chunk_.points, chunk_.groups(), 1)) return reason;
     const Pixels pixels = pixels_of(chunk_, false);
     const int channels = chunk_.groups() * chunk_.depth;
-    return start_each(gather_kernel<T>, pixels.count() * channels, stream_, chunk_, memory_.window,
+    return start_each(gather_kernel<T>, pixels.count() * channels, stream_, chunk_, memory_.spans,
                       gx, pixels.start, pixels.stop);
   }
 
@@ -163,8 +163,8 @@ ADACONV_CUDA_FUNCTION int64_t adaconv_local_adaptive_backward_scratch(
   return scratch.bytes();
 }
 
-// Adds to the gradients of float32, gx, gd, gP (O, C / groups, kh, kw, D), gq and ga: contiguous with
-// dimension 1, the channels, behind the next two. Each may be missing.
+// Adds to the gradients of float32, gx, gd, gP (O, C / groups, kh, kw, D), gq and ga: contiguous
+// with dimension 1, the channels, behind the next two. Each may be missing.
 ADACONV_CUDA_FUNCTION const char* adaconv_local_adaptive_backward(
     int type, const Tensor* gy, const Tensor* x, const Tensor* d, const Tensor* P, const Tensor* q,
     const Tensor* a, const int* options, float slope, const Tensor* gx, const Tensor* gd,

@@ -15,9 +15,10 @@ struct Filters : Apply<T> {
   Filters(const Chunk<T>& chunk, float* sums, int parts) : Apply<T>(chunk, sums), parts(parts) {}
 
   template <class Numbers>
-  __device__ __forceinline__ void finish(const Place& at, int slot, const Numbers& numbers) const {
+  __device__ __forceinline__ void finish(const PlaceInWindow& at, int slot,
+                                         const Numbers& numbers) const {
     const Chunk<T>& chunk = this->chunk;
-    const Pixel pixel = chunk.pixel(at.outer, slot);
+    const Pixel pixel = at.window.pixel(slot);
     const bool live = slot < this->rows && pixel.n >= 0;
     float total = 0;
     if (live) {
@@ -58,7 +59,7 @@ __global__ void __launch_bounds__(kPlaceThreads) shares_kernel(Chunk<T> chunk, T
   const int64_t i = int64_t{blockIdx.x} * kPlaceThreads + threadIdx.x;
   const int64_t row = i / chunk.outputs, g = row / chunk.grid.slots();
   if (g >= chunk.points) return;
-  const Pixel pixel = chunk.pixel(g, static_cast<int>(row % chunk.grid.slots()));
+  const Pixel pixel = chunk.window(g).pixel(static_cast<int>(row % chunk.grid.slots()));
   float share = 0;
   if (pixel.n >= 0) {
     float a = 0;
@@ -72,7 +73,7 @@ __global__ void __launch_bounds__(kPlaceThreads) shares_kernel(Chunk<T> chunk, T
   store(u + i, from_float<T>(share));
 }
 
-// The gradient of x by point, (points, pixels of a window, channels).
+// The gradient of x by point, (points, pixels of a span, channels).
 template <class T>
 struct Inputs : product::Product<T, Runs::kAlong, Runs::kAcross> {
   using Base = product::Product<T, Runs::kAlong, Runs::kAcross>;
@@ -81,7 +82,7 @@ struct Inputs : product::Product<T, Runs::kAlong, Runs::kAcross> {
   float* parts;
 
   Inputs(const Chunk<T>& chunk, const T* u, float* parts)
-      : Base{chunk.window(),
+      : Base{chunk.span(),
              chunk.depth,
              chunk.geometry.taps() * chunk.group_outputs,
              aligned<T>(u, {chunk.group_outputs}),
@@ -94,8 +95,8 @@ struct Inputs : product::Product<T, Runs::kAlong, Runs::kAcross> {
   __device__ __forceinline__ const T* left(const Place& at, int i, int k) const {
     const Geometry& g = chunk.geometry;
     const int t = k / chunk.group_outputs, o = k % chunk.group_outputs;
-    const int top = i / chunk.window_w() - t / g.kernel_w * g.dilation_h;
-    const int left = i % chunk.window_w() - t % g.kernel_w * g.dilation_w;
+    const int top = i / chunk.span_w() - t / g.kernel_w * g.dilation_h;
+    const int left = i % chunk.span_w() - t % g.kernel_w * g.dilation_w;
     const int h = top / g.stride_h, w = left / g.stride_w;
     const bool reads = top >= 0 && top % g.stride_h == 0 && h < chunk.grid.slots_h && left >= 0 &&
                        left % g.stride_w == 0 && w < chunk.grid.slots_w;
@@ -139,13 +140,13 @@ __global__ void __launch_bounds__(kPlaceThreads)
     const int w = pixel.w * g.upsample + phase % g.upsample + g.pad_w;
     for (int row = last(h, g.stride_h, grid.height); row >= 0; --row) {
       const int down = h - grid.first(row) * g.stride_h;
-      if (down >= chunk.window_h()) break;
+      if (down >= chunk.span_h()) break;
       for (int column = last(w, g.stride_w, grid.width); column >= 0; --column) {
         const int across = w - grid.first(column) * g.stride_w;
-        if (across >= chunk.window_w()) break;
+        if (across >= chunk.span_w()) break;
         const int64_t point = (pixel.n * grid.height + row) * grid.width + column - chunk.first;
         if (point < 0 || point >= chunk.points) continue;
-        const int64_t at = point * chunk.window() + down * chunk.window_w() + across;
+        const int64_t at = point * chunk.span() + down * chunk.span_w() + across;
         total += load(parts + at * channels + channel);
       }
     }
@@ -167,12 +168,15 @@ struct Weights : product::Product<T, Runs::kAcross, Runs::kAcross> {
         chunk(chunk),
         u(u) {}
 
+  __device__ __forceinline__ PlaceInWindow at(const Place& place) const {
+    return {place, chunk.window(place.outer)};
+  }
   __device__ __forceinline__ const T* left(const Place& at, int o, int slot) const {
     const int64_t row = at.outer * this->depth + slot;
     return u + row * chunk.outputs + at.inner * chunk.group_outputs + o;
   }
-  __device__ __forceinline__ const T* right(const Place& at, int tap, int slot) const {
-    return chunk.patch(at.outer, at.inner, slot, tap);
+  __device__ __forceinline__ const T* right(const PlaceInWindow& at, int tap, int slot) const {
+    return chunk.patch(at.window.pixel(slot), at.inner, tap);
   }
   template <class Numbers>
   __device__ __forceinline__ void finish(const Place& at, int o, const Numbers& numbers) const {

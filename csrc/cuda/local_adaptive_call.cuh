@@ -9,7 +9,7 @@
 //   regress   W[g,(o,t,c)]  = act(sum_k d[g,k] P[(o,c,t),k] + q)
 //   apply     Z_g[p,o]      = sum_{t,c} x[p+t,c] W_g[o,(t,c)]
 //   input     gx_g[i,c]     = sum_{t,o} u_g[p,o] W_g[o,(t,c)]         of the p with p + t = i
-//   weights   gW_g[o,(t,c)] = act' sum_p u_g[p,o] x[p+t,c]            with u_g[p,o] = a_g[p] gy[p,o]
+//   weights   gW_g[o,(t,c)] = act' sum_p u_g[p,o] x[p+t,c]
 //   features  gd[g,k]       = sum_{o,t,c} gW[g,(o,t,c)] P[(o,c,t),k]
 //   matrix    gP[(o,t,c),k] = sum_g gW[g,(o,t,c)] d[g,k]
 //
@@ -17,7 +17,7 @@
 //
 //   mix       y[p,o]    = sum_j a_j[p] Z_{g_j(p)}[p,o]
 //   filters   ga_j[p]   = sum_o gy[p,o] Z_{g_j(p)}[p,o]
-//   shares    u_g[p,o]
+//   shares    u_g[p,o]  = a_g[p] gy[p,o]
 //   gather    gx[i,c]   = sum_g gx_g[i,c]
 //   biases    gq[o,t,c] = sum_g gW[g,(o,t,c)]
 //
@@ -35,8 +35,8 @@ namespace adaconv::cuda::local_adaptive {
 
 constexpr int kPlaceThreads = 256;  // of the kernels without a product: each has a number
 
-// The points of a picture's pixels, see adaconv/reference/local_adaptive.py, and the size of their
-// windows.
+// The points of a picture's pixels, see adaconv/reference/local_adaptive.py, and how many slots
+// they have in each direction.
 struct Grid {
   int pitch, side, shift, height, width, slots_h, slots_w;
 
@@ -52,6 +52,18 @@ struct Grid {
   // The i-th neighbour of a pixel in one direction, of so many points.
   __device__ __forceinline__ int neighbour(int pixel, int i, int points) const {
     return min(max((pixel + shift) / pitch - 1 + i, 0), points - 1);
+  }
+};
+
+// The pixels that have a point as a neighbour: slots, as many for each point, that begin at one.
+struct Window {
+  int64_t n;  // picture
+  int top, left, bottom, right, slots_w;
+
+  // The pixel of a slot; n is negative where there is none.
+  __device__ __forceinline__ Pixel pixel(int slot) const {
+    const int h = top + slot / slots_w, w = left + slot % slots_w;
+    return {h < bottom && w < right ? n : -1, h, w};
   }
 };
 
@@ -74,29 +86,24 @@ struct Chunk {
   __host__ __device__ int taps() const { return geometry.taps() * depth; }  // of an output
   __host__ __device__ int weights() const { return outputs * taps(); }
   // The pixels of x, enlarged and padded, that a window reads.
-  __host__ __device__ int window_h() const {
+  __host__ __device__ int span_h() const {
     return (grid.slots_h - 1) * geometry.stride_h + (geometry.kernel_h - 1) * geometry.dilation_h +
            1;
   }
-  __host__ __device__ int window_w() const {
+  __host__ __device__ int span_w() const {
     return (grid.slots_w - 1) * geometry.stride_w + (geometry.kernel_w - 1) * geometry.dilation_w +
            1;
   }
-  __host__ __device__ int window() const { return window_h() * window_w(); }
+  __host__ __device__ int span() const { return span_h() * span_w(); }
 
-  // A point as a pixel of the grid's picture.
-  __device__ __forceinline__ Pixel point(int64_t g) const {
-    return pixel_of(first + g, grid.height, grid.width);
-  }
-  // The pixel of a point's slot; n is negative where there is none.
-  __device__ __forceinline__ Pixel pixel(int64_t g, int slot) const {
-    const Pixel at = point(g);
-    const int h = grid.first(at.h) + slot / grid.slots_w;
-    const int w = grid.first(at.w) + slot % grid.slots_w;
-    const int extent = grid.side * grid.pitch;
-    const bool there = h < min(grid.start(at.h) + extent, geometry.out_height) &&
-                       w < min(grid.start(at.w) + extent, geometry.out_width);
-    return {there ? at.n : -1, h, w};
+  __device__ __forceinline__ Window window(int64_t g) const {
+    const Pixel at = pixel_of(first + g, grid.height, grid.width);
+    return {at.n,
+            grid.first(at.h),
+            grid.first(at.w),
+            min(grid.start(at.h) + grid.side * grid.pitch, geometry.out_height),
+            min(grid.start(at.w) + grid.side * grid.pitch, geometry.out_width),
+            grid.slots_w};
   }
   // The slot, among those of all points, that a pixel has at its neighbour j; negative where that
   // is a point of another chunk.
@@ -114,20 +121,20 @@ struct Chunk {
     return (pixel.n * geometry.out_height + pixel.h) * geometry.out_width + pixel.w;
   }
 
-  // Where the numbers of tap (t, c) of a slot's pixel begin; null where they are 0.
-  __device__ __forceinline__ const T* patch(int64_t g, int group, int slot, int tap) const {
-    const Pixel at = pixel(g, slot);
+  // Where the numbers of tap (t, c) of an output's pixel begin; null where they are 0.
+  __device__ __forceinline__ const T* patch(const Pixel& pixel, int group, int tap) const {
     const int t = tap / depth;
-    const Pixel source =
-        source_of(geometry, at, {0, t / geometry.kernel_w, t % geometry.kernel_w});
+    const Tap of_kernel = {0, t / geometry.kernel_w, t % geometry.kernel_w};
+    const Pixel source = source_of(geometry, pixel, of_kernel);
     if (source.n < 0) return nullptr;
     const int64_t row = (source.n * geometry.height + source.h) * geometry.width + source.w;
     return x + row * all_channels + group * depth + tap % depth;
   }
   // Where P has the row by which weight (o, t, c) is regressed, and it is feature k's turn.
   __device__ __forceinline__ const T* row_of_P(int weight, int k) const {
-    const int tap = weight % taps(), row = weight - tap + tap % depth * geometry.taps() + tap / depth;
-    return P + int64_t{row} * features + k;
+    const int tap = weight % taps();
+    const int64_t row = weight - tap + tap % depth * geometry.taps() + tap / depth;
+    return P + row * features + k;
   }
   // Where W, or its gradient, has a weight of an output.
   __device__ __forceinline__ T* weight(int64_t g, int group, int o, int tap) const {
@@ -149,5 +156,10 @@ uint32_t bits_of_W(float slope) {
   constexpr uint32_t kMagnitudes = sizeof(T) == 2 ? 0x7fff7fff : 0x7fffffff;
   return slope < 0 ? kMagnitudes : ~uint32_t{0};
 }
+
+// Which product of points, and the window of its point.
+struct PlaceInWindow : product::Place {
+  Window window;
+};
 
 }  // namespace adaconv::cuda::local_adaptive

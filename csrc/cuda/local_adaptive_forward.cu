@@ -28,9 +28,9 @@ using namespace adaconv::cuda;
 using namespace adaconv::cuda::local_adaptive;
 
 // The scratch memory of the function below; the tensors are looked at for their sizes alone.
-ADACONV_CUDA_FUNCTION int64_t adaconv_local_adaptive_forward_scratch(
-    int type, const Tensor* x, const Tensor* d, const Tensor* P, const Tensor* a,
-    const int* options, const Tensor*) {
+ADACONV_CUDA_FUNCTION int64_t
+adaconv_local_adaptive_forward_scratch(int type, const Tensor* x, const Tensor* d, const Tensor* P,
+                                       const Tensor* a, const int* options, const Tensor*) {
   Scratch scratch(nullptr);
   by_type(type, [&](auto typed) {
     using T = typename decltype(typed)::type;

@@ -55,8 +55,11 @@ struct Apply : product::Product<T, Runs::kAlong, Runs::kAlong> {
         chunk(chunk),
         Z(Z) {}
 
-  __device__ __forceinline__ const T* left(const Place& at, int slot, int tap) const {
-    return chunk.patch(at.outer, at.inner, slot, tap);
+  __device__ __forceinline__ PlaceInWindow at(const Place& place) const {
+    return {place, chunk.window(place.outer)};
+  }
+  __device__ __forceinline__ const T* left(const PlaceInWindow& at, int slot, int tap) const {
+    return chunk.patch(at.window.pixel(slot), at.inner, tap);
   }
   __device__ __forceinline__ const T* right(const Place& at, int o, int tap) const {
     return chunk.weight(at.outer, at.inner, o, tap);

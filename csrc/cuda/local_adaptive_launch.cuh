@@ -15,8 +15,9 @@
 //   scratch    memory for as many bytes as the function of that name says, 16-byte aligned. What it
 //              has afterwards is of no interest
 //
-// But for P and a, tensors are contiguous with dimension 1, the channels, last. Where tensors are to be loaded 16 bytes at
-// once, they must be aligned to that, and C / groups, O / groups and D be multiples of it.
+// But for P and a, tensors are contiguous with dimension 1, the channels, last. Where tensors are
+// to be loaded 16 bytes at once, they must be aligned to that, and C / groups, O / groups and D be
+// multiples of it.
 #pragma once
 
 #include "adaptive_conv_launch.cuh"
@@ -59,8 +60,13 @@ inline int slots_of(const Grid& grid, int points, int size) {
 
 inline Grid grid_of(const Tensor& d, const Tensor& a, const int* options) {
   const int pitch = options[kPitch], side = a.sizes[1] == 4 ? 2 : 3;
-  Grid grid = {pitch, side, side == 2 ? pitch - pitch / 2 : 0, static_cast<int>(d.sizes[2]),
-               static_cast<int>(d.sizes[3]), 0, 0};
+  Grid grid = {pitch,
+               side,
+               side == 2 ? pitch - pitch / 2 : 0,
+               static_cast<int>(d.sizes[2]),
+               static_cast<int>(d.sizes[3]),
+               0,
+               0};
   grid.slots_h = slots_of(grid, grid.height, static_cast<int>(a.sizes[2]));
   grid.slots_w = slots_of(grid, grid.width, static_cast<int>(a.sizes[3]));
   return grid;
@@ -124,7 +130,12 @@ inline const char* refusal(const Tensor& x, const Tensor& d, const Tensor& P, co
       a.sizes[3] != options[adaptive_conv::kOutWidth]) {
     return "a must be (N, 4 or 9, OH, OW)";
   }
-  return nullptr;
+  constexpr int64_t kMost = INT32_MAX / 2;
+  const int upsample = options[adaptive_conv::kUpsample];
+  const bool large = std::max({P.sizes[0] * P.sizes[1] * P.sizes[2], P.sizes[3],
+                               x.sizes[2] * upsample, x.sizes[3] * upsample}) > kMost;
+  return large ? "sizes other than the batch's, and all weights of a pixel, must fit into 30 bits"
+               : nullptr;
 }
 
 // Likewise of y, or its gradient.
@@ -184,8 +195,8 @@ const char* for_each_chunk(const Chunk<T>& all, const Plan& plan, const Function
 // Into how many runs the depth of a product of T is cut.
 template <class T>
 int depth_runs(int64_t rows, int64_t columns, int64_t depth, const int* options) {
-  const int64_t blocks = ceil_div<int64_t>(rows, product::kRows) *
-                         ceil_div<int64_t>(columns, product::kColumns);
+  const int64_t blocks =
+      ceil_div<int64_t>(rows, product::kRows) * ceil_div<int64_t>(columns, product::kColumns);
   return runs_of(blocks, ceil_div<int64_t>(depth, product::kDepth<T>), options);
 }
 

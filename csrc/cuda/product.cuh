@@ -5,10 +5,12 @@
 //
 // A problem derives from Product and has
 //
-//   left(place, row, k), right(place, column, k)    where a run of numbers begins, or null for
-//                                                   zeros; all three are within their bounds
-//   finish(place, row, numbers)                     gets a row of sums: numbers(f) calls f(column,
-//                                                   sum) for those that the lane has
+//   left(at, row, k), right(at, column, k)    where a run of numbers begins, or null for zeros;
+//                                             all three are within their bounds
+//   finish(at, row, numbers)                  takes a row of sums, or one that is beyond the last:
+//                                             numbers(f) calls f(column, sum) for those of the lane
+//
+// where `at` is a block's place, or what a function at(place) makes of it once.
 //
 // A launch makes many products of the same sizes: `outer` times `inner`. The depth may be cut into
 // runs, whose sums are apart.
@@ -31,6 +33,13 @@ constexpr int kDepth = 128 / static_cast<int>(sizeof(T));
 // How the numbers of a factor lie in memory: runs go along the depth, or across it.
 enum class Runs { kAlong, kAcross };
 
+// Which of the products; which run of the depth; which part of the columns of all inner products a
+// warp has.
+struct Place {
+  int64_t outer;
+  int inner, run, column_part;
+};
+
 template <class T, Runs kLeftRuns, Runs kRightRuns>
 struct Product {
   using Type = T;
@@ -39,15 +48,10 @@ struct Product {
   static_assert(kLeft == Runs::kAlong || kRight == Runs::kAcross);
 
   int rows, columns, depth;
-  bool left_aligned, right_aligned;      // whether all runs of 16 bytes are whole and aligned
+  bool left_aligned, right_aligned;    // whether all runs of 16 bytes are whole and aligned
   uint32_t right_mask = ~uint32_t{0};  // what is kept of the words of the right factor
-};
 
-// Which of the products; which run of the depth; which part of the columns of all inner products a
-// warp has.
-struct Place {
-  int64_t outer;
-  int inner, run, column_part;
+  __device__ __forceinline__ const Place& at(const Place& place) const { return place; }
 };
 
 // Into how many parts the columns of all inner products fall.
@@ -196,9 +200,11 @@ __global__ void __launch_bounds__(kThreads, 3) product_kernel(Problem<T> problem
   const int row0 = blockIdx.x % row_tiles * kRows, column0 = blockIdx.y % column_tiles * kColumns;
   const int rows = problem.rows - row0, columns = problem.columns - column0;
   Sums<kTerms, Problem<T>> mine(rows, columns, problem.right_mask);
-  const Place place = {blockIdx.x / row_tiles, static_cast<int>(blockIdx.y) / column_tiles,
-                       static_cast<int>(blockIdx.z),
-                       static_cast<int>(blockIdx.y) * (kColumns / kWarpColumns) + mine.column_part()};
+  const Place place = {
+      blockIdx.x / row_tiles, static_cast<int>(blockIdx.y) / column_tiles,
+      static_cast<int>(blockIdx.z),
+      static_cast<int>(blockIdx.y) * (kColumns / kWarpColumns) + mine.column_part()};
+  const auto at = problem.at(place);
   SharedMemory shared;
   T* left = shared.take<T>(2 * Shape::Left::kNumbers);
   T* right = shared.take<T>(2 * Shape::Right::kNumbers);
@@ -207,10 +213,10 @@ __global__ void __launch_bounds__(kThreads, 3) product_kernel(Problem<T> problem
     const int k0 = step * kDepth<T>, depth = problem.depth - k0;
     copy_factor<typename Shape::Left, Problem<T>::kLeft>(
         left + step % 2 * Shape::Left::kNumbers, problem.left_aligned, rows, depth,
-        [&](int row, int k) { return problem.left(place, row0 + row, k0 + k); });
+        [&](int row, int k) { return problem.left(at, row0 + row, k0 + k); });
     copy_factor<typename Shape::Right, Problem<T>::kRight>(
         right + step % 2 * Shape::Right::kNumbers, problem.right_aligned, columns, depth,
-        [&](int column, int k) { return problem.right(place, column0 + column, k0 + k); });
+        [&](int column, int k) { return problem.right(at, column0 + column, k0 + k); });
     commit_copies();
   };
   const Run run = run_of(ceil_div(problem.depth, kDepth<T>), gridDim.z, blockIdx.z);
@@ -220,11 +226,10 @@ __global__ void __launch_bounds__(kThreads, 3) product_kernel(Problem<T> problem
     __syncthreads();  // the copies of all threads are there, and the tile of the last step is read
     if (step + 1 < run.last) copy(step + 1);
     mine.multiply_tile(left + step % 2 * Shape::Left::kNumbers,
-                       right + step % 2 * Shape::Right::kNumbers,
-                       problem.depth - step * kDepth<T>);
+                       right + step % 2 * Shape::Right::kNumbers, problem.depth - step * kDepth<T>);
   }
   mine.for_each_row([&](int row, const auto& numbers) {
-    problem.finish(place, row0 + row, [&](const auto& take) {
+    problem.finish(at, row0 + row, [&](const auto& take) {
       numbers([&](int column, float sum) { take(column0 + column, sum); });
     });
   });
