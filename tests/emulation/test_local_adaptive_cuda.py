@@ -89,6 +89,7 @@ def test_tf32_only_where_it_is_allowed(monkeypatch):
         assert 2**-14 * want.norm() < (got - want).norm() < 2**-8 * want.norm()
 
 
+@values
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_what_is_not_finite_stays_where_it_is(value):
     check_what_is_not_finite(value, "cpu", "cuda")
@@ -102,6 +103,7 @@ def test_empty_batch():
     check_empty_batch("cpu", "cuda")
 
 
+@values
 @pytest.mark.parametrize("wanted", range(6))
 def test_one_gradient_alone(wanted):
     check_one_gradient(wanted, "cpu", "cuda")
