@@ -34,24 +34,6 @@ struct InputsTiles {
   }
 };
 
-// A fragment of rows of gy, of floats with the depth in the order of load_transposed.
-template <class T>
-__device__ __forceinline__ RowFragment<T> load_gy(const T* rows, int stride) {
-  if constexpr (sizeof(T) == 2) {
-    return load_fragment<RowFragment>(rows, stride);
-  } else {
-    RowFragment<T> fragment;
-#pragma unroll
-    for (int row = 0; row < 2; ++row) {
-      const T* at = rows + RowFragment<T>::row(lane(), row) * stride + depth_of(lane(), 0);
-      const auto pair = load(reinterpret_cast<const Vector<uint32_t, 2>*>(at));
-      fragment.words[row] = pair.at[0];
-      fragment.words[row + 2] = pair.at[1];
-    }
-    return fragment;
-  }
-}
-
 // What a lane has of a block's R, d and gd: two rows, and two columns of each tile.
 template <class T, int kTerms, int kOutputs>
 class InputsLane {
@@ -114,7 +96,7 @@ class InputsLane {
 #pragma unroll
     for (int k = 0; k < kOutputs; k += kDepth) {
       if (o + k >= call_.group_outputs) break;
-      auto u = load_gy(gy_rows + k, Tiles::gy::Shape::kPitch);
+      auto u = load_reordered(gy_rows + k, Tiles::gy::Shape::kPitch);
 #pragma unroll
       for (int i = 0; i < u.kWords; ++i) {
         Word<T> numbers = unpack<T>(u.words[i]);

@@ -131,14 +131,8 @@ class Rows {
   T* numbers_;
 };
 
-// The bounds of one of `parts` runs that `count` steps are cut into; none is empty if there are
-// as many steps.
-struct Run {
-  int first, last;
-};
-__device__ __forceinline__ Run run_of(int count, int parts, int part) {
-  return {static_cast<int>(int64_t{count} * part / parts),
-          static_cast<int>(int64_t{count} * (part + 1) / parts)};
+__device__ __forceinline__ float leaky(float z, float slope) {
+  return z > 0 ? z : slope == 0 && z <= 0 ? 0 : z * slope;
 }
 
 // A gradient through the activation at z, of which the sign is enough.

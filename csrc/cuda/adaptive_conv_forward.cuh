@@ -31,10 +31,6 @@ struct ForwardTiles {
   }
 };
 
-__device__ __forceinline__ float leaky(float z, float slope) {
-  return z > 0 ? z : slope == 0 && z <= 0 ? 0 : z * slope;
-}
-
 // Adds the products of a warp's pixels and 32 columns, over so many features.
 template <int kTerms, class T, int kTiles>
 __device__ __forceinline__ void regress(Accumulator (&z)[kTiles], const T* d_rows, const T* P_rows,

@@ -53,18 +53,22 @@ template <int kNumber>
 using Number = std::integral_constant<int, kNumber>;
 
 template <class Function>
+const char* by_terms(int type, const int* options, const Function& function) {
+  return by_type(type, [&](auto typed) {
+    if constexpr (sizeof(typename decltype(typed)::type) == 4) {
+      return options[kTf32] ? function(typed, Number<1>()) : function(typed, Number<2>());
+    } else {
+      return function(typed, Number<1>());
+    }
+  });
+}
+
+template <class Function>
 const char* by_kernel(int type, const int* options, int64_t group_outputs,
                       const Function& function) {
-  return by_type(type, [&](auto typed) {
-    const auto by_outputs = [&](auto terms) {
-      return group_outputs <= 16 ? function(typed, terms, Number<16>())
-                                 : function(typed, terms, Number<32>());
-    };
-    if constexpr (sizeof(typename decltype(typed)::type) == 4) {
-      return options[kTf32] ? by_outputs(Number<1>()) : by_outputs(Number<2>());
-    } else {
-      return by_outputs(Number<1>());
-    }
+  return by_terms(type, options, [&](auto typed, auto terms) {
+    return group_outputs <= 16 ? function(typed, terms, Number<16>())
+                               : function(typed, terms, Number<32>());
   });
 }
 

@@ -18,8 +18,9 @@
 //                                   wait_copies<N>() waits for this thread's groups but the last N.
 //                                   Before sm_80 the copy is made at once
 //   RowFragment<T>, ColumnFragment<T>, Accumulator    matrices held by a warp: device/types.cuh
-//   load_fragment(rows, stride), load_transposed(rows, stride)    read them from shared memory
-//   load_matrices(words, row)       ldmatrix, which both are made of
+//   load_fragment(rows, stride), load_transposed(rows, stride), load_reordered(rows, stride)
+//                                   read them from shared memory
+//   load_matrices(words, row)       ldmatrix, which they are made of
 //   multiply_add(sum, a, b)         sum += a b on the tensor cores: 16 x 8, in depth 16 for Half
 //                                   and BFloat16, 8 for float, whose words are tf32: as_tf32(word).
 //                                   Where a GPU has no such instruction (kMultipliesTf32), by
@@ -77,6 +78,25 @@ __device__ __forceinline__ Fragment<T> load_transposed(const T* columns, int str
     }
   }
   return fragment;
+}
+
+// Loads a fragment of rows, of floats with the depth in the order of load_transposed. Those lie
+// apart by 32 bytes more than a multiple of 128, so that no two lanes meet in a bank.
+template <class T>
+__device__ __forceinline__ RowFragment<T> load_reordered(const T* rows, int stride) {
+  if constexpr (sizeof(T) == 2) {
+    return load_fragment<RowFragment>(rows, stride);
+  } else {
+    RowFragment<T> fragment;
+#pragma unroll
+    for (int row = 0; row < 2; ++row) {
+      const T* at = rows + RowFragment<T>::row(lane(), row) * stride + depth_of(lane(), 0);
+      const auto pair = load(reinterpret_cast<const Vector<uint32_t, 2>*>(at));
+      fragment.words[row] = pair.at[0];
+      fragment.words[row + 2] = pair.at[1];
+    }
+    return fragment;
+  }
 }
 
 // The numbers that a word is made of.

@@ -52,15 +52,20 @@ __device__ __forceinline__ Tap tap_of(int j, const Geometry& geometry) {
   return {row / geometry.kernel_h, row % geometry.kernel_h, j % geometry.kernel_w};
 }
 
+// The pixel of x that a pixel of the output reads by a tap; outside of the picture n is negative.
+__device__ __forceinline__ Pixel source_of(const Geometry& g, const Pixel& pixel, const Tap& tap) {
+  const int h = pixel.h * g.stride_h - g.pad_h + tap.h * g.dilation_h;
+  const int w = pixel.w * g.stride_w - g.pad_w + tap.w * g.dilation_w;
+  const bool inside = h >= 0 && h < g.height * g.upsample && w >= 0 && w < g.width * g.upsample;
+  return {inside ? pixel.n : -1, h / g.upsample, w / g.upsample};
+}
+
 // What a pixel of the output reads of x by a tap; 0 outside of the picture.
 template <class T>
 __device__ __forceinline__ float under(const Picture<const T>& x, const Geometry& g,
                                        const Pixel& pixel, const Tap& tap) {
-  const int h = pixel.h * g.stride_h - g.pad_h + tap.h * g.dilation_h;
-  const int w = pixel.w * g.stride_w - g.pad_w + tap.w * g.dilation_w;
-  const bool inside = h >= 0 && h < g.height * g.upsample && w >= 0 && w < g.width * g.upsample;
-  if (!inside) return 0;
-  return to_float(load(x.at(pixel.n, tap.channel, h / g.upsample, w / g.upsample)));
+  const Pixel at = source_of(g, pixel, tap);
+  return at.n < 0 ? 0 : to_float(load(x.at(at.n, tap.channel, at.h, at.w)));
 }
 
 // Calls function(oh, ow, number of the tap in its channel) for each output pixel that reads the

@@ -47,4 +47,11 @@ const char* add_up(const float* parts, int count, int64_t size, void* to, Stream
   return add_up<T>({parts, count, 1, size, {}, {static_cast<T*>(to), 1, 0, 0, 0}, 1, 1}, stream);
 }
 
+// Adds parts of `size` numbers to totals, which lie likewise.
+inline const char* add_to(const float* parts, int count, int64_t size, float* totals,
+                          Stream stream) {
+  const Picture<float> to = {totals, 1, 0, 0, 0};
+  return add_up<float>({parts, count, 1, size, {totals, 1, 0, 0, 0}, to, 1, 1}, stream);
+}
+
 }  // namespace adaconv::cuda

@@ -37,33 +37,49 @@ struct Tile {
   template <int kThreads, class RowOf>
   __device__ static __forceinline__ void copy(T* tile, const Matrix<T>& from, int column, int end,
                                               const RowOf& row_of) {
-    if (from.aligned) {
-      copy_runs<kThreads, 16 / sizeof(T)>(tile, from, column, end, row_of);
+    copy<kThreads>(tile, from.aligned, [&](int i, int at) {
+      const int64_t row = row_of(i);
+      return row >= 0 && column + at < end ? from.at(row, column + at) : nullptr;
+    });
+  }
+
+  // Begins to copy runs of numbers, those from row i and column j on from at(i, j), or zeros where
+  // that is null. Runs that are aligned have 16 bytes; others, a number.
+  template <int kThreads, class At>
+  __device__ static __forceinline__ void copy(T* tile, bool aligned, const At& at) {
+    if (aligned) {
+      copy_runs<kThreads, 16 / sizeof(T)>(tile, at);
     } else {
-      copy_runs<kThreads, 1>(tile, from, column, end, row_of);
+      copy_runs<kThreads, 1>(tile, at);
     }
   }
 
  private:
-  template <int kThreads, int kRun, class RowOf>
-  __device__ static __forceinline__ void copy_runs(T* tile, const Matrix<T>& from, int column,
-                                                   int end, const RowOf& row_of) {
+  template <int kThreads, int kRun, class At>
+  __device__ static __forceinline__ void copy_runs(T* tile, const At& at) {
     using Run = Vector<T, kRun>;
     constexpr int kRuns = kColumns / kRun;
     for (int i = threadIdx.x; i < kRows * kRuns; i += kThreads) {
-      const int row = i / kRuns, at = i % kRuns * kRun;
-      const int64_t source = row_of(row);
-      const bool live = source >= 0 && column + at < end;
-      auto* to = reinterpret_cast<Run*>(tile + row * kPitch + at);
-      const auto* run =
-          reinterpret_cast<const Run*>(live ? from.at(source, column + at) : from.data);
+      const int row = i / kRuns, column = i % kRuns * kRun;
+      const auto* run = reinterpret_cast<const Run*>(at(row, column));
+      auto* to = reinterpret_cast<Run*>(tile + row * kPitch + column);
       if constexpr (sizeof(Run) >= 4) {
-        copy_async(to, run, live);
+        copy_async(to, run, run != nullptr);
       } else {
-        store(to, live ? load(run) : Run{});
+        store(to, run != nullptr ? load(run) : Run{});
       }
     }
   }
 };
+
+// The bounds of one of `parts` runs that `count` steps are cut into; none is empty if there are
+// as many steps.
+struct Run {
+  int first, last;
+};
+__device__ __forceinline__ Run run_of(int count, int parts, int part) {
+  return {static_cast<int>(int64_t{count} * part / parts),
+          static_cast<int>(int64_t{count} * (part + 1) / parts)};
+}
 
 }  // namespace adaconv::cuda

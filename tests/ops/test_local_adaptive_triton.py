@@ -7,16 +7,15 @@ import adaconv_kernels.local_adaptive as launches
 import pytest
 import torch
 from local_adaptive_cases import OUTPUTS, Case, results
-from triton_contract import (
-    calls,
-    check_equal,
-    check_errors,
-    check_noticed,
-    check_units,
-    integers,
-    on,
-    plant,
+from local_adaptive_contract import (
+    check_case,
+    check_chunks,
+    check_empty_batch,
+    check_one_gradient,
+    check_strides,
+    check_what_is_not_finite,
 )
+from triton_contract import calls, check_errors, check_noticed, integers, on, plant
 
 from adaconv.nn import LocalAdaConvBlock
 
@@ -82,18 +81,7 @@ CASES = [small_case(seed) for seed in range(34)] + [
 
 
 def check(device, index, dtype=torch.float32):
-    case = CASES[index]
-    tensors = case.tensors(integers(index, 1))
-
-    def gy_of(y):
-        return integers(index + 1, 1)(*y.shape).to(y)
-
-    expected = results(case, tensors, gy_of, "reference")
-    found = results(case, on(device, dtype, tensors), gy_of, "triton")
-    if device == "cpu" or dtype == torch.float32:
-        check_equal(found, expected)
-    else:  # weights and their gradients, sums themselves, are factors on the tensor cores
-        check_units(found, expected, 2, 1.0)
+    check_case(CASES[index], index, device, "triton", dtype, exact=device == "cpu")
 
 
 @pytest.mark.parametrize(("index", "dtype"), calls(len(CASES)))
@@ -103,14 +91,7 @@ def test_integers_are_exact(triton_device, index, dtype):
 
 @pytest.mark.parametrize("size", [1, 1500])
 def test_chunks_add_up(triton_device, monkeypatch, size):
-    """Of points, of outputs of a group, and of groups; down to one point and one output."""
-    case = Case(1, 1, 2, (5, 3), (2, 2), 4, groups=2, options={"padding": 1})
-    tensors = on(triton_device, torch.float32, case.tensors(integers(0, 1)))
-    whole = results(case, tensors, torch.ones_like, "triton")
-    monkeypatch.setattr(launches, "CHUNK_BYTES", size)
-    monkeypatch.setattr(launches, "LEAST_POINTS", 3)
-    for got, want in zip(results(case, tensors, torch.ones_like, "triton"), whole, strict=True):
-        torch.testing.assert_close(got, want, rtol=0, atol=0)
+    check_chunks(monkeypatch, launches, size, triton_device, "triton")
 
 
 @pytest.mark.parametrize("slope", [0.0, 0.2, -0.5])
@@ -133,51 +114,20 @@ def test_any_scale(triton_device, scale):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_what_is_not_finite_stays_where_it_is(triton_device, value):
-    """A point's features reach its window, a pixel's values the pixels that read it."""
-    case = Case(1, 2, 3, (12, 8), features=4, options={"padding": 1, "negative_slope": 0.5})
-    tensors = on(triton_device, torch.float32, case.tensors(integers(4)))
-    for argument, reached in ((1, (slice(0, 6), slice(0, 6))), (0, (slice(0, 2), slice(0, 2)))):
-        given = [t.clone() for t in tensors]
-        given[argument][0, 0, 0, 0] = value
-        finite = case.call(given, "triton").isfinite()
-        assert not finite[0, 0][reached].any()
-        assert finite.logical_not().sum() <= 3 * finite[0, 0][reached].numel()
+    check_what_is_not_finite(value, triton_device, "triton")
 
 
 def test_strides_and_memory_formats(triton_device):
-    case = Case(2, 4, 3, (5, 4), options={"padding": 1})
-    tensors = on(triton_device, torch.float32, case.tensors(integers(5, 1)))
-    expected = results(case, tensors, torch.ones_like, "triton")
-    last = torch.channels_last
-    x, d, P, q, a, b = tensors
-    strided = [
-        x.contiguous(memory_format=last), d.contiguous(memory_format=last),
-        P.repeat_interleave(2, 4)[..., ::2], q.transpose(0, 1).contiguous().transpose(0, 1),
-        a.repeat_interleave(2, 3)[..., ::2], b[:, :, :, :1].expand_as(b),
-    ]  # fmt: skip
-    found = results(case, strided, torch.ones_like, "triton")
-    assert found[0].is_contiguous(memory_format=last)
-    expected[0] += strided[5] - b
-    for got, want in zip(found, expected, strict=True):
-        torch.testing.assert_close(got, want, rtol=0, atol=0)
+    check_strides(triton_device, "triton")
 
 
 def test_empty_batch(triton_device):
-    case = Case(batch=0)
-    tensors = on(triton_device, torch.float32, case.tensors(torch.ones))
-    y, *gradients = results(case, tensors, torch.ones_like, "triton")
-    assert len(y) == 0
-    assert not any(g.any() for g in gradients)
+    check_empty_batch(triton_device, "triton")
 
 
 @pytest.mark.parametrize("wanted", range(6))
 def test_one_gradient_alone(triton_device, wanted):
-    case = Case(1, 2, 3, (4, 4), options={"padding": 1})
-    tensors = on(triton_device, torch.float32, case.tensors(integers(6, 1)))
-    expected = results(case, tensors, torch.ones_like, "triton")[1 + wanted]
-    tensors[wanted].requires_grad_()
-    (got,) = torch.autograd.grad(case.call(tensors, "triton").sum(), tensors[wanted])
-    torch.testing.assert_close(got, expected, rtol=0, atol=0)
+    check_one_gradient(wanted, triton_device, "triton")
 
 
 def test_operators_are_registered_well(triton_device):

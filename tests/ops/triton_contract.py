@@ -65,7 +65,7 @@ def check_units(found, expected, units, least=0.0):
         assert (got.cpu() - want).norm() <= allowed
 
 
-def check_errors(case, results, device):
+def check_errors(case, results, device, backend="triton"):
     """Against fp64, the kernels may err twice as much as PyTorch's own arithmetic in fp32.
 
     ``case`` and ``results`` are those of an operator's ``STEM_cases.py``.
@@ -81,7 +81,7 @@ def check_errors(case, results, device):
     tensors = case.tensors(normal(1))
     exact = results(case, tensors, gy_of, "reference")
     single = on(device, torch.float32, tensors)
-    ours, theirs = (results(case, single, gy_of, name) for name in ("triton", "reference"))
+    ours, theirs = (results(case, single, gy_of, name) for name in (backend, "reference"))
     for got, torchs, want in zip(ours, theirs, exact, strict=True):
         error, allowed = (got.cpu() - want).norm(), 2 * (torchs.cpu() - want).norm()
         assert error <= allowed + 1e-7 * want.norm()

@@ -29,6 +29,7 @@ PROMISES = {
     ("adaptive_conv", "forward_kernel"): Promise(products=1, occupancy=0.125),
     ("adaptive_conv", "inputs_kernel"): Promise(products=1, occupancy=0.125),
     ("adaptive_conv", "weights_kernel"): Promise(products=1, occupancy=0.125),
+    ("local_adaptive", "product_kernel"): Promise(products=1, occupancy=0.125),
     # A tile of sums is in registers: a thread's stores hide each other's latency.
     ("dynamic_conv", "weight_kernel"): Promise(occupancy=0.25),
     # A lane has its row and its distances in registers; none waits for another.
@@ -143,6 +144,8 @@ def parts_of(signature: str) -> tuple[str, str, str]:
     Example:
         >>> parts_of("void adaconv::cuda::stem::some_kernel<__half, 8, true>(int)")
         ('some_kernel', 'float16', '8 true')
+        >>> parts_of("void adaconv::cuda::some_kernel<float, 2, adaconv::cuda::Problem>()")
+        ('some_kernel', 'float32', '2 Problem')
         >>> parts_of("adaconv::cuda::other_kernel()")
         ('other_kernel', 'any', '')
     """
@@ -150,7 +153,8 @@ def parts_of(signature: str) -> tuple[str, str, str]:
     if match is None:
         raise ValueError(f"a kernel's signature must have a name, got {signature!r}")
     first, *others = (match[2] or "any").split(", ")
-    return match[1], DTYPES.get(first, "any"), " ".join(others)
+    tile = " ".join(other.rpartition("::")[2] for other in others)
+    return match[1], DTYPES.get(first, "any"), tile
 
 
 def _threads(info: str) -> int:
