@@ -133,7 +133,6 @@ def backward(
     gx, gd, gP1, gq1, gP2, gq2 = (
         g if want else None for g, want in zip(gradients, wanted, strict=True)
     )
-    d = d.contiguous(memory_format=torch.channels_last)
     first = _FirstStage(x, d, P1, q1, (stride, padding, dilation, negative_slope, upsample))
     bits, saved = first.allocate_signs(), u.numel() > 0
     u = u if saved else _between(x, d)
