@@ -12,8 +12,8 @@
 //   weights   gP[c,t,k] = sum_p v[p,c,t] d[p,k],   gq[c,t] = sum_p v[p,c,t]
 //
 // The columns of a product are 32 channels at one tap: to Call, Columns and the bits, the channels
-// are the outputs of a single group. Each product is on the tensor cores; neither z nor v is ever
-// in memory.
+// are the outputs of a single group. Each product is on the tensor cores; z lives in registers and
+// v in shared memory.
 #pragma once
 
 #include "adaptive_conv_call.cuh"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from emulator import DTYPES, SANITIZERS, check_counts, some
+from emulator import DTYPES, SANITIZERS, check_counts
 
 from adaconv import adaptive_separable_conv2d
 from adaconv.cuda import adaptive_separable
@@ -43,7 +43,7 @@ def check(index, dtype=torch.float32, memory="mask"):
     check_equal(results(case, given, gy_of, "cuda", memory=memory), expected)
 
 
-@pytest.mark.parametrize(("index", "dtype"), some(CALLS))
+@pytest.mark.parametrize(("index", "dtype"), CALLS[::20] if SANITIZERS else CALLS)
 def test_equals_the_reference(index, dtype):
     check(index, dtype, ("mask", "recompute")[index % 2])
 
@@ -85,7 +85,7 @@ def test_tf32_where_it_may_be():
 
 
 def test_any_strides():
-    case = Case(2, 4, 3, (6, 5), options={"padding": 1})
+    case = Case(2, 4, 3, (4, 3), options={"padding": 1})
     tensors = [t.float() for t in case.tensors(integers(5, 1))]
     x, d, P1, q1, P2, q2, b = tensors
     last = torch.channels_last
@@ -99,6 +99,7 @@ def test_any_strides():
     assert all(map(torch.equal, found, expected))
 
 
+@values
 @pytest.mark.parametrize("wanted", range(6))
 def test_one_gradient_alone(wanted):
     case = Case(1, 2, 3, (4, 4), options={"padding": 1})
