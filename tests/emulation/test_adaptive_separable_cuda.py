@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("emulated", "poisoned")
 #: Tiles of pixels, channels and features, and what is left of each.
 CASES = [
     *SMALL,
-    Case(2, 33, 2, (6, 6), (2, 2), 65, options={"padding": 1}),
+    Case(1, 33, 2, (5, 5), (2, 2), 65, options={"padding": 1}),
     Case(1, 64, 3, (8, 9), (1, 2), 8, with_q1=False, options={"negative_slope": 0.5}),
     Case(3, 8, 17, (7, 7), (3, 1), 136, options={"stride": (1, 2), "padding": 1}),
     Case(1, 2, 2, (2, 2), (1, 1), 270, options={"upsample": 2}),
