@@ -51,7 +51,12 @@ def allocate_gradients(
 
 
 class _Call:
-    """One call's arguments in the form that the kernels read them."""
+    """One call's arguments in the form that the kernels read them.
+
+    Where x is float32 and d a half, so are all gradients.
+    """
+
+    STEM = "adaptive_conv"
 
     def __init__(self, x: Tensor, d: Tensor, P: Tensor, q: Tensor | None, options: tuple):
         stride, padding, dilation, groups, slope, upsample = options
@@ -61,7 +66,7 @@ class _Call:
         tf32 = torch.get_float32_matmul_precision() != "highest"
         numbers = (
             *P.shape[2:4], *stride, *padding, *dilation, *d.shape[2:], upsample, groups,
-            cuda.library.processors(x.device), tf32,
+            cuda.library.processors(x.device), tf32, x.dtype == torch.float32,
         )  # fmt: skip
         self.options, self.slope = (ctypes.c_int * len(numbers))(*numbers), ctypes.c_float(slope)
 
@@ -84,7 +89,7 @@ class _Call:
     def scratch(self, function: str, pixels: int) -> int:
         """Return how many numbers of float32 a function needs to compute with."""
         return cuda.library.scratch_size(
-            f"adaptive_conv_{function}", self.x, ctypes.c_int64(pixels), argument(self.P),
+            f"{self.STEM}_{function}", self.d, ctypes.c_int64(pixels), argument(self.P),
             self.options,
         )  # fmt: skip
 
@@ -119,7 +124,7 @@ class _Call:
 
     def _start(self, function: str, *more: Any, gy: Tensor | None = None) -> None:
         given = [t for t in (gy, self.x, self.d, self.P) if t is not None]
-        cuda.library.call(f"adaptive_conv_{function}", self.x, *map(argument, given), *more)
+        cuda.library.call(f"{self.STEM}_{function}", self.d, *map(argument, given), *more)
 
 
 def _rows(tensor: Tensor) -> Tensor:

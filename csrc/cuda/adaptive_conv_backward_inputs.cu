@@ -74,24 +74,27 @@ ADACONV_CUDA_FUNCTION const char* adaconv_adaptive_conv_backward_inputs(
                           static_cast<const uint8_t*>(signs), columns, columns + plan.columns};
     const char* reason = launch(inputs_kernel<T, terms(), outputs()>, plan.grid(), kThreads,
                                 Tiles::bytes(call.group_outputs), stream, call, to);
-    if (reason == nullptr && gd->data != nullptr) {
-      reason = add_up<T>({to.parts,
-                          static_cast<int>(plan.runs * plan.groups),
-                          call.features,
-                          call.pixels,
-                          {},
-                          picture_of<T>(*gd),
-                          call.geometry.out_height,
-                          call.geometry.out_width},
-                         stream);
-    }
-    if (reason != nullptr || gx->data == nullptr) return reason;
-    const int64_t inputs = x->sizes[0] * x->sizes[2] * x->sizes[3];
-    const Gather<T> gather = {
-        columns,      static_cast<int>(plan.chunks), inputs, call.pixels, picture_of<T>(*gx),
-        call.geometry};
-    const dim3 grid(static_cast<unsigned>(ceil_div<int64_t>(inputs, kGatherThreads)),
-                    static_cast<unsigned>(x->sizes[1]));
-    return launch(gather_kernel<T>, grid, kGatherThreads, 0, stream, gather);
+    return by_width<T>(options, [&](auto wide) {
+      using X = typename decltype(wide)::type;
+      if (reason == nullptr && gd->data != nullptr) {
+        reason = add_up<X>({to.parts,
+                            static_cast<int>(plan.runs * plan.groups),
+                            call.features,
+                            call.pixels,
+                            {},
+                            picture_of<X>(*gd),
+                            call.geometry.out_height,
+                            call.geometry.out_width},
+                           stream);
+      }
+      if (reason != nullptr || gx->data == nullptr) return reason;
+      const int64_t inputs = x->sizes[0] * x->sizes[2] * x->sizes[3];
+      const Gather<X> gather = {
+          columns,      static_cast<int>(plan.chunks), inputs, call.pixels, picture_of<X>(*gx),
+          call.geometry};
+      const dim3 grid(static_cast<unsigned>(ceil_div<int64_t>(inputs, kGatherThreads)),
+                      static_cast<unsigned>(x->sizes[1]));
+      return launch(gather_kernel<X>, grid, kGatherThreads, 0, stream, gather);
+    });
   });
 }

@@ -65,10 +65,13 @@ ADACONV_CUDA_FUNCTION const char* adaconv_adaptive_conv_backward_weights(
                            continues != 0};
     const char* reason = launch(weights_kernel<T, terms(), outputs()>, grid, kThreads,
                                 Tiles::bytes(), stream, call, to);
-    if (reason == nullptr && gP->data != nullptr) {
-      reason = add_up<T>(to.P, runs, numbers, gP->data, stream);
-    }
-    if (reason != nullptr || gq->data == nullptr) return reason;
-    return add_up<T>(to.q, runs, rows, gq->data, stream);
+    return by_width<T>(options, [&](auto wide) {
+      using X = typename decltype(wide)::type;
+      if (reason == nullptr && gP->data != nullptr) {
+        reason = add_up<X>(to.P, runs, numbers, gP->data, stream);
+      }
+      if (reason != nullptr || gq->data == nullptr) return reason;
+      return add_up<X>(to.q, runs, rows, gq->data, stream);
+    });
   });
 }

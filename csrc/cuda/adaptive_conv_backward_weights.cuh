@@ -112,31 +112,15 @@ class WeightsWarp {
  public:
   using C = Columns<kOutputs>;
   static constexpr int kRowTiles = kFeatures<T> / Accumulator::kRows;
+  static constexpr int kSums = kRowTiles * C::kTiles;
   static constexpr int kDepth = RowFragment<T>::kDepth, kNumbers = 4 / static_cast<int>(sizeof(T));
   static constexpr int kSteps = kPixels / kDepth;
 
   __device__ __forceinline__ WeightsWarp(float slope, int features)
       : slope_(slope), features_(features) {}
 
-  // Tensor cores cut off what does not fit as they add, which would show in float32 after many
-  // sums: there, each tile of pixels has its own.
   __device__ __forceinline__ void multiply_tile(const WeightsTile<T, kOutputs>& tile) {
-    if constexpr (sizeof(T) == 2) {
-      multiply_tile(tile, P_);
-    } else {
-      Accumulator sums[kRowTiles][C::kTiles] = {};
-      multiply_tile(tile, sums);
-#pragma unroll
-      for (int row = 0; row < kRowTiles; ++row) {
-#pragma unroll
-        for (int column = 0; column < C::kTiles; ++column) {
-#pragma unroll
-          for (int i = 0; i < Accumulator::kCount; ++i) {
-            P_[row][column].at[i] += sums[row][column].at[i];
-          }
-        }
-      }
-    }
+    add_products<T>(P_, [&](auto& sums) { multiply_tile(tile, sums); });
   }
 
   __device__ __forceinline__ void write(const Call<T>& call, const Weights<T>& to,
@@ -159,7 +143,8 @@ class WeightsWarp {
           const int k =
               at.chunk * kFeatures<T> + row * Accumulator::kRows + Accumulator::row(lane(), i);
           const int64_t P = row_of(tile * 8 + Accumulator::column(lane(), i));
-          if (P >= 0 && k < call.features) put(to.P + P * call.features + k, P_[row][tile].at[i]);
+          if (P >= 0 && k < call.features)
+            put(to.P + P * call.features + k, P_[row * C::kTiles + tile].at[i]);
         }
       }
 #pragma unroll
@@ -174,7 +159,7 @@ class WeightsWarp {
 
  private:
   __device__ __forceinline__ void multiply_tile(const WeightsTile<T, kOutputs>& tile,
-                                                Accumulator (&sums)[kRowTiles][C::kTiles]) {
+                                                Accumulator (&sums)[kSums]) {
     using W = WeightsTile<T, kOutputs>;
 #pragma unroll
     for (int step = 0; step < kSteps; ++step) {
@@ -190,7 +175,7 @@ class WeightsWarp {
 #pragma unroll
         for (int row = 0; row < kRowTiles; ++row) {
           if (row * Accumulator::kRows >= features_) break;
-          multiply<kTerms>(sums[row][column], rows[row], b);
+          multiply<kTerms>(sums[row * C::kTiles + column], rows[row], b);
         }
       }
     }
@@ -229,7 +214,7 @@ class WeightsWarp {
 
   float slope_;
   int features_;  // of the chunk
-  Accumulator P_[kRowTiles][C::kTiles] = {};
+  Accumulator P_[kSums] = {};
   float q_[C::kTiles] = {};
 };
 

@@ -32,7 +32,7 @@ constexpr int kFeatures = 128 / static_cast<int>(sizeof(T));
 
 template <class T>
 struct Call {
-  Picture<const T> x;
+  Source<T> x;
   Matrix<T> d, P;  // (pixels, D) and (O J, D)
   const T* q;      // (J, O), or null
   Geometry geometry;
@@ -86,12 +86,12 @@ struct Columns {
 
 // Rows of a block's pixels, cut into chunks of columns that come round and round, a step each. If
 // there are few of them they stay in shared memory, otherwise each is copied whenever its turn
-// comes.
-template <class T, int kColumns, int kPad>
+// comes: always, where none may stay.
+template <class T, int kColumns, int kPad, int kMostChunks = 4>
 class Rows {
  public:
   using Shape = Tile<T, kPixels, kColumns, kPad>;
-  static constexpr int kMost = 4;
+  static constexpr int kMost = kMostChunks;
 
   __host__ __device__ static constexpr int chunks(int columns) {
     return ceil_div(columns, kColumns);
@@ -113,11 +113,15 @@ class Rows {
         numbers_(shared.take<T>(tiles_ * Shape::kNumbers)) {}
 
   __device__ __forceinline__ void copy(int step) const {
-    if (tiles_ == chunks_ && step >= chunks_) return;
+    copy(step, [&](int row) { return p0_ + row < pixels_ ? p0_ + row : -1; });
+  }
+  // Of rows row_of(i), see Tile.
+  template <class RowOf>
+  __device__ __forceinline__ void copy(int step, const RowOf& row_of) const {
+    if (chunks_ <= kMost && step >= chunks_) return;
     const int column = first_ + step % chunks_ * kColumns;
     Shape::template copy<kThreads>(numbers_ + step % tiles_ * Shape::kNumbers, from_, column,
-                                   first_ + columns_,
-                                   [&](int row) { return p0_ + row < pixels_ ? p0_ + row : -1; });
+                                   first_ + columns_, row_of);
   }
   // The rows of this warp's pixels.
   __device__ __forceinline__ const T* of_warp(int step) const {
@@ -133,6 +137,24 @@ class Rows {
 
 __device__ __forceinline__ float leaky(float z, float slope) {
   return z > 0 ? z : slope == 0 && z <= 0 ? 0 : z * slope;
+}
+
+// Lets a function add products to sums. Tensor cores cut off what does not fit as they add, which
+// would show in float32 after many sums: there, those of each call are added up by themselves.
+template <class T, int kCount, class Function>
+__device__ __forceinline__ void add_products(Accumulator (&sums)[kCount],
+                                             const Function& multiply_into) {
+  if constexpr (sizeof(T) == 2) {
+    multiply_into(sums);
+  } else {
+    Accumulator products[kCount] = {};
+    multiply_into(products);
+#pragma unroll
+    for (int tile = 0; tile < kCount; ++tile) {
+#pragma unroll
+      for (int i = 0; i < Accumulator::kCount; ++i) sums[tile].at[i] += products[tile].at[i];
+    }
+  }
 }
 
 // A gradient through the activation at z, of which the sign is enough.

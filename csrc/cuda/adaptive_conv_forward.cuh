@@ -31,10 +31,11 @@ struct ForwardTiles {
   }
 };
 
-// Adds the products of a warp's pixels and 32 columns, over so many features.
+// Adds the products of a warp's pixels and so many columns, over so many features.
 template <int kTerms, class T, int kTiles>
 __device__ __forceinline__ void regress(Accumulator (&z)[kTiles], const T* d_rows, const T* P_rows,
-                                        int features) {
+                                        int features,
+                                        int columns = kTiles * Accumulator::kColumns) {
   using P = typename ForwardTiles<T>::P;
 #pragma unroll
   for (int k = 0; k < kFeatures<T>; k += RowFragment<T>::kDepth) {
@@ -42,35 +43,24 @@ __device__ __forceinline__ void regress(Accumulator (&z)[kTiles], const T* d_row
     const auto a = load_fragment<RowFragment>(d_rows + k, P::kPitch);
 #pragma unroll
     for (int tile = 0; tile < kTiles; ++tile) {
-      const T* columns = P_rows + tile * Accumulator::kColumns * P::kPitch + k;
-      multiply<kTerms>(z[tile], a, load_fragment<ColumnFragment>(columns, P::kPitch));
+      if (tile * Accumulator::kColumns >= columns) break;
+      const T* rows = P_rows + tile * Accumulator::kColumns * P::kPitch + k;
+      multiply<kTerms>(z[tile], a, load_fragment<ColumnFragment>(rows, P::kPitch));
     }
   }
 }
 
-// What a lane has of a block's z and y: two rows, and two columns of each tile.
+// What a lane has of a block's z: two rows, and two columns of each tile.
 template <class T, int kOutputs>
-class ForwardLane {
+class RegressionLane {
  public:
   using C = Columns<kOutputs>;
 
-  __device__ __forceinline__ ForwardLane(const Call<T>& call, int group, int o0, int64_t p0)
-      : call_(call), group_(group), o0_(o0), p0_(p0 + warp() * Accumulator::kRows) {
-#pragma unroll
-    for (int row = 0; row < 2; ++row) pixels_[row] = call.pixel(p(row));
-  }
+  __device__ __forceinline__ RegressionLane(const Call<T>& call, int group, int o0, int64_t p0)
+      : call_(call), group_(group), o0_(o0), p0_(p0 + warp() * Accumulator::kRows) {}
 
-  // Begins with taps from j on.
-  __device__ __forceinline__ void begin(int j, bool with_x) {
-#pragma unroll
-    for (int tap = 0; tap < C::kTaps; ++tap) {
-#pragma unroll
-      for (int row = 0; row < 2; ++row) {
-        const bool reads = with_x && live(row) && j + tap < call_.taps;
-        x_[tap][row] =
-            reads ? under(call_.x, call_.geometry, pixels_[row], call_.tap(group_, j + tap)) : 0;
-      }
-    }
+  // Begins with q of the taps from j on.
+  __device__ __forceinline__ void begin(int j) {
 #pragma unroll
     for (int tile = 0; tile < C::kTiles; ++tile) {
 #pragma unroll
@@ -79,17 +69,6 @@ class ForwardLane {
         const bool biased = call_.q != nullptr && tap < call_.taps && o < call_.group_outputs;
         const int64_t at = int64_t{tap} * call_.outputs + group_ * call_.group_outputs + o;
         z[tile].at[i] = z[tile].at[i + 2] = biased ? to_float(load(call_.q + at)) : 0;
-      }
-    }
-  }
-
-  __device__ __forceinline__ void convolve() {
-#pragma unroll
-    for (int tile = 0; tile < C::kTiles; ++tile) {
-#pragma unroll
-      for (int i = 0; i < Accumulator::kCount; ++i) {
-        y_[tile % C::kTapTiles].at[i] +=
-            leaky(z[tile].at[i], call_.slope) * x_[tile / C::kTapTiles][i / 2];
       }
     }
   }
@@ -109,6 +88,61 @@ class ForwardLane {
     for (int row = 0; row < 2; ++row) {
       const int64_t word = C::word(call_, group_, tap_block, o0_ / kOutputs, p(row));
       if (live(row)) store(signs + word * 4 + lane() % 4, static_cast<uint8_t>(bits[row]));
+    }
+  }
+
+  Accumulator z[C::kTiles];
+
+ protected:
+  __device__ __forceinline__ int64_t p(int row) const {
+    return p0_ + Accumulator::row(lane(), 2 * row);
+  }
+  __device__ __forceinline__ bool live(int row) const { return p(row) < call_.pixels; }
+  __device__ __forceinline__ int output(int tile, int i) const {
+    return o0_ + tile % C::kTapTiles * Accumulator::kColumns + Accumulator::column(lane(), i);
+  }
+
+  const Call<T>& call_;
+  int group_, o0_;
+  int64_t p0_;
+};
+
+// And what it has of y.
+template <class T, int kOutputs>
+class ForwardLane : public RegressionLane<T, kOutputs> {
+ public:
+  using Base = RegressionLane<T, kOutputs>;
+  using Base::z;
+  using typename Base::C;
+
+  __device__ __forceinline__ ForwardLane(const Call<T>& call, int group, int o0, int64_t p0)
+      : Base(call, group, o0, p0) {
+#pragma unroll
+    for (int row = 0; row < 2; ++row) pixels_[row] = call.pixel(p(row));
+  }
+
+  // Begins with taps from j on.
+  __device__ __forceinline__ void begin(int j, bool with_x) {
+#pragma unroll
+    for (int tap = 0; tap < C::kTaps; ++tap) {
+#pragma unroll
+      for (int row = 0; row < 2; ++row) {
+        const bool reads = with_x && live(row) && j + tap < call_.taps;
+        x_[tap][row] =
+            reads ? under(call_.x, call_.geometry, pixels_[row], call_.tap(group_, j + tap)) : 0;
+      }
+    }
+    Base::begin(j);
+  }
+
+  __device__ __forceinline__ void convolve() {
+#pragma unroll
+    for (int tile = 0; tile < C::kTiles; ++tile) {
+#pragma unroll
+      for (int i = 0; i < Accumulator::kCount; ++i) {
+        y_[tile % C::kTapTiles].at[i] +=
+            leaky(z[tile].at[i], call_.slope) * x_[tile / C::kTapTiles][i / 2];
+      }
     }
   }
 
@@ -133,20 +167,13 @@ class ForwardLane {
     }
   }
 
-  Accumulator z[C::kTiles];
-
  private:
-  __device__ __forceinline__ int64_t p(int row) const {
-    return p0_ + Accumulator::row(lane(), 2 * row);
-  }
-  __device__ __forceinline__ bool live(int row) const { return p(row) < call_.pixels; }
-  __device__ __forceinline__ int output(int tile, int i) const {
-    return o0_ + tile % C::kTapTiles * Accumulator::kColumns + Accumulator::column(lane(), i);
-  }
+  using Base::call_;
+  using Base::group_;
+  using Base::live;
+  using Base::output;
+  using Base::p;
 
-  const Call<T>& call_;
-  int group_, o0_;
-  int64_t p0_;
   Pixel pixels_[2];
   float x_[C::kTaps][2];
   Accumulator y_[C::kTapTiles] = {};

@@ -45,6 +45,7 @@ enum Option {
   kGroups,
   kProcessors,  // multiprocessors of the GPU: loops are cut into runs until all have some
   kTf32,        // 1 where float32 may be multiplied as tf32, of 11 bits; 0 where it may not
+  kWide,        // 1 where x and all gradients are float32, whatever the type
   kOptions
 };
 
@@ -70,6 +71,12 @@ const char* by_kernel(int type, const int* options, int64_t group_outputs,
     return group_outputs <= 16 ? function(typed, terms, Number<16>())
                                : function(typed, terms, Number<32>());
   });
+}
+
+// Calls function(Typed<X>()) with the X that gradients are of, in a call of T.
+template <class T, class Function>
+const char* by_width(const int* options, const Function& function) {
+  return options[kWide] ? function(Typed<float>()) : function(Typed<T>());
 }
 
 // Bytes of memory for the numbers, of float32, that function(Typed<T>(), Number<kOutputs>()) says.
@@ -103,7 +110,7 @@ template <class T>
 Call<T> call_of(const Tensor& x, const Tensor& d, const Tensor& P, const Tensor& q,
                 const int* options, float slope) {
   const int64_t groups = options[kGroups], D = P.sizes[2];
-  return {picture_of<const T>(x),
+  return {{picture_of<const T>(x), options[kWide] != 0},
           matrix_of<T>(d.data, D),
           matrix_of<T>(P.data, D),
           static_cast<const T*>(q.data),

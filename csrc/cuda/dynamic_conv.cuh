@@ -52,28 +52,6 @@ __device__ __forceinline__ void advance(Tap& tap, const Tap& step, const Geometr
   if (tap.h >= g.kernel_h) tap.h -= g.kernel_h, ++tap.channel;
 }
 
-// The pixel that is read by a tap of a pixel of the result, and that whose weight it is.
-struct Read {
-  Pixel source, weight;
-  bool inside;
-};
-
-template <bool kTransposed>
-__device__ __forceinline__ Read read_by(const Geometry& g, const Pixel& pixel, const Tap& tap) {
-  if constexpr (kTransposed) {
-    const int top = pixel.h + g.pad_h - tap.h * g.dilation_h;
-    const int left = pixel.w + g.pad_w - tap.w * g.dilation_w;
-    const Pixel at = {pixel.n, top / g.stride_h, left / g.stride_w};
-    const bool inside = top >= 0 && left >= 0 && top % g.stride_h == 0 && left % g.stride_w == 0 &&
-                        at.h < g.out_height && at.w < g.out_width;
-    return {at, at, inside};
-  } else {
-    const Pixel at = {pixel.n, pixel.h * g.stride_h - g.pad_h + tap.h * g.dilation_h,
-                      pixel.w * g.stride_w - g.pad_w + tap.w * g.dilation_w};
-    return {at, pixel, at.h >= 0 && at.h < g.height && at.w >= 0 && at.w < g.width};
-  }
-}
-
 template <int kRows>
 constexpr size_t sum_shared_bytes() {
   return shared_bytes<float>(kWarps * kRows * kWarp);

@@ -11,8 +11,14 @@ struct Picture {
   T* data;
   int64_t n, c, h, w;
 
+  __device__ __forceinline__ int64_t offset(int64_t in, int64_t ic, int64_t ih, int64_t iw) const {
+    return in * n + ic * c + ih * h + iw * w;
+  }
   __device__ __forceinline__ T* at(int64_t in, int64_t ic, int64_t ih, int64_t iw) const {
-    return data + in * n + ic * c + ih * h + iw * w;
+    return data + offset(in, ic, ih, iw);
+  }
+  __device__ __forceinline__ float read(int64_t in, int64_t ic, int64_t ih, int64_t iw) const {
+    return to_float(load(at(in, ic, ih, iw)));
   }
 };
 
@@ -21,6 +27,22 @@ Picture<T> picture_of(const Tensor& tensor) {
   return {static_cast<T*>(tensor.data), tensor.strides[0], tensor.strides[1], tensor.strides[2],
           tensor.strides[3]};
 }
+
+// A picture of T or, where it is wide, of float: known when a kernel runs, which reads little of
+// it.
+template <class T>
+struct Source {
+  Picture<const T> picture;
+  bool wide;
+
+  __device__ __forceinline__ float read(int64_t in, int64_t ic, int64_t ih, int64_t iw) const {
+    if constexpr (sizeof(T) < sizeof(float)) {
+      const auto* numbers = reinterpret_cast<const float*>(picture.data);
+      if (wide) return load(numbers + picture.offset(in, ic, ih, iw));
+    }
+    return picture.read(in, ic, ih, iw);
+  }
+};
 
 // x is enlarged `upsample` times, padded, and read by the taps of a kernel. Height and width are
 // those of x itself.
@@ -52,20 +74,44 @@ __device__ __forceinline__ Tap tap_of(int j, const Geometry& geometry) {
   return {row / geometry.kernel_h, row % geometry.kernel_h, j % geometry.kernel_w};
 }
 
+// The pixel that is read by a tap of a pixel of the result, and that whose weight it is: of x,
+// which is enlarged, by one of the output, or the other way round.
+struct Read {
+  Pixel source, weight;
+  bool inside;
+};
+
+template <bool kTransposed>
+__device__ __forceinline__ Read read_by(const Geometry& g, const Pixel& pixel, const Tap& tap) {
+  if constexpr (kTransposed) {
+    const int top = pixel.h + g.pad_h - tap.h * g.dilation_h;
+    const int left = pixel.w + g.pad_w - tap.w * g.dilation_w;
+    const Pixel at = {pixel.n, top / g.stride_h, left / g.stride_w};
+    const bool inside = top >= 0 && left >= 0 && top % g.stride_h == 0 && left % g.stride_w == 0 &&
+                        at.h < g.out_height && at.w < g.out_width;
+    return {at, at, inside};
+  } else {
+    const Pixel at = {pixel.n, pixel.h * g.stride_h - g.pad_h + tap.h * g.dilation_h,
+                      pixel.w * g.stride_w - g.pad_w + tap.w * g.dilation_w};
+    const bool inside =
+        at.h >= 0 && at.h < g.height * g.upsample && at.w >= 0 && at.w < g.width * g.upsample;
+    return {at, pixel, inside};
+  }
+}
+
 // The pixel of x that a pixel of the output reads by a tap; outside of the picture n is negative.
 __device__ __forceinline__ Pixel source_of(const Geometry& g, const Pixel& pixel, const Tap& tap) {
-  const int h = pixel.h * g.stride_h - g.pad_h + tap.h * g.dilation_h;
-  const int w = pixel.w * g.stride_w - g.pad_w + tap.w * g.dilation_w;
-  const bool inside = h >= 0 && h < g.height * g.upsample && w >= 0 && w < g.width * g.upsample;
-  return {inside ? pixel.n : -1, h / g.upsample, w / g.upsample};
+  const Read read = read_by<false>(g, pixel, tap);
+  const Pixel& at = read.source;
+  return {read.inside ? at.n : -1, at.h / g.upsample, at.w / g.upsample};
 }
 
 // What a pixel of the output reads of x by a tap; 0 outside of the picture.
-template <class T>
-__device__ __forceinline__ float under(const Picture<const T>& x, const Geometry& g,
-                                       const Pixel& pixel, const Tap& tap) {
+template <class From>
+__device__ __forceinline__ float under(const From& x, const Geometry& g, const Pixel& pixel,
+                                       const Tap& tap) {
   const Pixel at = source_of(g, pixel, tap);
-  return at.n < 0 ? 0 : to_float(load(x.at(at.n, tap.channel, at.h, at.w)));
+  return at.n < 0 ? 0 : x.read(at.n, tap.channel, at.h, at.w);
 }
 
 // Calls function(oh, ow, number of the tap in its channel) for each output pixel that reads the

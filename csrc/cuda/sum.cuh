@@ -8,20 +8,20 @@ namespace adaconv::cuda {
 constexpr int kSumThreads = 256;
 
 // Parts that lie one behind the other as (parts, channels, pixels), to be added up to a picture,
-// and to another where there is one.
-template <class T>
+// and to another of type M where there is one.
+template <class T, class M = T>
 struct Sum {
   const float* parts;
   int count;
   int64_t channels, pixels;
-  Picture<const T> more;
+  Picture<const M> more;
   Picture<T> to;
   int height, width;
 };
 
 // Grid (tiles of channels * pixels).
-template <class T>
-__global__ void __launch_bounds__(kSumThreads) sum_kernel(Sum<T> sum) {
+template <class T, class M>
+__global__ void __launch_bounds__(kSumThreads) sum_kernel(Sum<T, M> sum) {
   const int64_t size = sum.channels * sum.pixels;
   const int64_t i = int64_t{blockIdx.x} * kSumThreads + threadIdx.x;
   if (i >= size) return;
@@ -35,10 +35,10 @@ __global__ void __launch_bounds__(kSumThreads) sum_kernel(Sum<T> sum) {
   store(sum.to.at(at.n, channel, at.h, at.w), from_float<T>(total));
 }
 
-template <class T>
-const char* add_up(const Sum<T>& sum, Stream stream) {
+template <class T, class M = T>
+const char* add_up(const Sum<T, M>& sum, Stream stream) {
   const int64_t blocks = ceil_div<int64_t>(sum.channels * sum.pixels, kSumThreads);
-  return launch(sum_kernel<T>, dim3(static_cast<unsigned>(blocks)), kSumThreads, 0, stream, sum);
+  return launch(sum_kernel<T, M>, dim3(static_cast<unsigned>(blocks)), kSumThreads, 0, stream, sum);
 }
 
 // Adds up parts of `size` numbers to numbers that lie one behind the other.

@@ -49,8 +49,8 @@ class Call:
             for name, least in (("stride", 1), ("padding", 0), ("dilation", 1))
             for n in _checks.pair(name, case.options.get(name, least), least)
         ]
-        more = case.options.get("upsample", 1), case.groups, processors, tf32
-        self.options = (ctypes.c_int * 14)(*P.shape[2:4], *numbers, *d.shape[2:], *more)
+        more = case.options.get("upsample", 1), case.groups, processors, tf32, False
+        self.options = (ctypes.c_int * 15)(*P.shape[2:4], *numbers, *d.shape[2:], *more)
         self.slope = ctypes.c_float(case.options.get("negative_slope", 0.0))
 
     def _scratch(self, name, pixels, there=None):

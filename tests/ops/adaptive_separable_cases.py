@@ -81,3 +81,48 @@ def random_case(seed: int) -> Case:
         with_b=like.with_b,
         options=like.options,
     )
+
+
+def small_case(seed):
+    """Draw what the operator takes, in few pixels."""
+    rng = random.Random(seed)
+    kernel, dilation = (
+        (rng.randint(1, 3), rng.randint(1, 3)),
+        (rng.randint(1, 2), rng.randint(1, 2)),
+    )
+    padding = rng.randint(0, 2), rng.randint(0, 2)
+    least = [(k - 1) * d + 1 - 2 * p for k, d, p in zip(kernel, dilation, padding, strict=True)]
+    factor, groups = rng.choice([1, 1, 1, 2, 3]), rng.choice([1, 1, 1, 2, 3])
+    return Case(
+        batch=rng.randint(1, 3),
+        channels=rng.choice([1, 2, 3, 5]) * groups,
+        outputs=rng.choice([1, 2, 3, 7]) * groups,
+        size=tuple(-(-max(1, extent) // factor) + rng.randint(0, 5) for extent in least),
+        kernel_size=kernel,
+        features=rng.choice([1, 3, 8, 16, 17, 40]),
+        groups=groups,
+        with_q1=rng.random() < 0.7,
+        with_q2=rng.random() < 0.7,
+        with_b=rng.random() < 0.7,
+        options={
+            "stride": (rng.randint(1, 3), rng.randint(1, 2)),
+            "padding": padding,
+            "dilation": dilation,
+            "negative_slope": rng.choice([0.0, 0.0, 0.5, 1.0]),
+            "upsample": factor,
+        },
+    )
+
+
+#: Few pixels each; tiles of channels, of features and of pixels, and what is left of them.
+SMALL = [small_case(seed) for seed in range(32)] + [
+    Case(size=(1, 1), kernel_size=(1, 1)),
+    Case(size=(1, 1), options={"padding": 1}),
+    Case(size=(3, 3), kernel_size=(1, 1), options={"padding": 2}),
+    Case(batch=3, size=(5, 5), channels=4, outputs=3, features=16, options={"padding": 1}),
+    Case(batch=1, size=(5, 27), channels=2, outputs=3, features=12, options={"padding": 1}),
+    Case(batch=1, size=(2, 3), channels=66, outputs=2, features=4, kernel_size=(1, 2)),
+    Case(batch=1, size=(2, 3), channels=2, outputs=3, features=140, kernel_size=(2, 1)),
+    Case(batch=1, size=(2, 3), channels=2, outputs=3, kernel_size=(3, 3),
+         options={"upsample": 3, "padding": 1}),
+]  # fmt: skip

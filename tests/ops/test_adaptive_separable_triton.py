@@ -1,11 +1,9 @@
 """The Triton kernels against the reference, bit for bit; see ``triton_contract.py``."""
 
-import random
-
 import adaconv_kernels.adaptive_separable as launches
 import pytest
 import torch
-from adaptive_separable_cases import OUTPUTS, Case, results
+from adaptive_separable_cases import OUTPUTS, SMALL, Case, results
 from triton_contract import (
     calls,
     check_equal,
@@ -33,52 +31,8 @@ FAULTS = {
 }
 
 
-def small_case(seed):
-    """Draw what the operator takes, in few pixels."""
-    rng = random.Random(seed)
-    kernel, dilation = (
-        (rng.randint(1, 3), rng.randint(1, 3)),
-        (rng.randint(1, 2), rng.randint(1, 2)),
-    )
-    padding = rng.randint(0, 2), rng.randint(0, 2)
-    least = [(k - 1) * d + 1 - 2 * p for k, d, p in zip(kernel, dilation, padding, strict=True)]
-    factor, groups = rng.choice([1, 1, 1, 2, 3]), rng.choice([1, 1, 1, 2, 3])
-    return Case(
-        batch=rng.randint(1, 3),
-        channels=rng.choice([1, 2, 3, 5]) * groups,
-        outputs=rng.choice([1, 2, 3, 7]) * groups,
-        size=tuple(-(-max(1, extent) // factor) + rng.randint(0, 5) for extent in least),
-        kernel_size=kernel,
-        features=rng.choice([1, 3, 8, 16, 17, 40]),
-        groups=groups,
-        with_q1=rng.random() < 0.7,
-        with_q2=rng.random() < 0.7,
-        with_b=rng.random() < 0.7,
-        options={
-            "stride": (rng.randint(1, 3), rng.randint(1, 2)),
-            "padding": padding,
-            "dilation": dilation,
-            "negative_slope": rng.choice([0.0, 0.0, 0.5, 1.0]),
-            "upsample": factor,
-        },
-    )
-
-
-CASES = [small_case(seed) for seed in range(32)] + [
-    Case(size=(1, 1), kernel_size=(1, 1)),
-    Case(size=(1, 1), options={"padding": 1}),
-    Case(size=(3, 3), kernel_size=(1, 1), options={"padding": 2}),
-    Case(batch=3, size=(5, 5), channels=4, outputs=3, features=16, options={"padding": 1}),
-    Case(batch=1, size=(5, 27), channels=2, outputs=3, features=12, options={"padding": 1}),
-    Case(batch=1, size=(2, 3), channels=66, outputs=2, features=4, kernel_size=(1, 2)),
-    Case(batch=1, size=(2, 3), channels=2, outputs=3, features=140, kernel_size=(2, 1)),
-    Case(batch=1, size=(2, 3), channels=2, outputs=3, kernel_size=(3, 3),
-         options={"upsample": 3, "padding": 1}),
-]  # fmt: skip
-
-
 def check(device, index, dtype=torch.float32, memory="mask"):
-    case = CASES[index]
+    case = SMALL[index]
     tensors = case.tensors(integers(index, 1))
 
     def gy_of(y):
@@ -93,7 +47,7 @@ def check(device, index, dtype=torch.float32, memory="mask"):
         check_units(found, expected, 2, 1.0)
 
 
-@pytest.mark.parametrize(("index", "dtype"), calls(len(CASES)))
+@pytest.mark.parametrize(("index", "dtype"), calls(len(SMALL)))
 def test_integers_are_exact(triton_device, index, dtype):
     check(triton_device, index, dtype, ("mask", "recompute")[index % 3 == 0])
 
@@ -163,7 +117,7 @@ def test_operators_are_registered_well(triton_device):
 @pytest.mark.parametrize("fault", FAULTS)
 def test_faults_are_noticed(triton_device, monkeypatch, tmp_path, fault):
     plant(monkeypatch, tmp_path, launches, *FAULTS[fault])
-    check_noticed([lambda i=i: check(triton_device, i) for i in reversed(range(len(CASES)))])
+    check_noticed([lambda i=i: check(triton_device, i) for i in reversed(range(len(SMALL)))])
 
 
 @pytest.mark.parametrize("output", OUTPUTS)

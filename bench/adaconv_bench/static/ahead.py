@@ -29,6 +29,9 @@ PROMISES = {
     ("adaptive_conv", "forward_kernel"): Promise(products=1, occupancy=0.125),
     ("adaptive_conv", "inputs_kernel"): Promise(products=1, occupancy=0.125),
     ("adaptive_conv", "weights_kernel"): Promise(products=1, occupancy=0.125),
+    ("adaptive_separable", "sums_kernel"): Promise(products=1, occupancy=0.125),
+    ("adaptive_separable", "features_kernel"): Promise(products=1, occupancy=0.125),
+    ("adaptive_separable", "weights_kernel"): Promise(products=1, occupancy=0.125),
     ("local_adaptive", "product_kernel"): Promise(products=1, occupancy=0.125),
     # A tile of sums is in registers: a thread's stores hide each other's latency.
     ("dynamic_conv", "weight_kernel"): Promise(occupancy=0.25),
