@@ -51,8 +51,8 @@ def train(
             feature-matching, label-smoothing (or label-smoothing:ALPHA:BETA), historical-averaging,
             consensus (or consensus:GAMMA).
         options: The model's own options as NAME=VALUE: see adaconv models.
-        out: New or empty folder for checkpoint.pt, metrics.jsonl and samples.png; by default
-            runs/MODEL-DATA.
+        out: New or empty folder for checkpoint.safetensors, metrics.jsonl and samples.png; by
+            default runs/MODEL-DATA.
         resume: Go on from the checkpoint in the output folder.
         threads: CPU threads to compute with; by default one per core.
         config: How to train.

@@ -30,7 +30,7 @@ from adaconv.train.sampling import evaluate, pictures, sample
 from adaconv.train.summary import Summary
 from adaconv.train.updates import TrainingDivergedError, Updates
 
-CHECKPOINT = "checkpoint.pt"
+CHECKPOINT = "checkpoint.safetensors"
 METRICS = "metrics.jsonl"
 SAMPLES = "samples.png"
 
@@ -57,9 +57,9 @@ class Trainer:
 
     A model may have other turns, other sides or its own schedule, see :class:`adaconv.models.GAN`.
 
-    The output folder receives ``checkpoint.pt`` (the last), ``metrics.jsonl``, ``samples.png`` (the
-    last) and ``samples/`` (all, by step; always of the same latents), and likewise
-    ``reconstructions``, pairs of an item and what a model with an encoder makes of it. A line of
+    The output folder receives ``checkpoint.safetensors`` (the last), ``metrics.jsonl``,
+    ``samples.png`` (the last) and ``samples/`` (all, by step; always of the same latents), and
+    likewise ``reconstructions``, pairs of an item and what a model with an encoder makes of it. A line of
     metrics holds the step, the mean losses and norms of gradients since the line before and what
     the model observed besides, real images per second, the shares of loading and of each update in
     the time of the steps, what the :class:`~adaconv.train.diagnostics.Diagnostics` measured, and

@@ -168,7 +168,7 @@ def test_signal_saves_after_the_step(trainer, number, capfd):
         stopped.run()
     assert signal.getsignal(number) is handler
     assert "once more" in capfd.readouterr().err
-    assert Checkpoint.load(stopped.out / "checkpoint.pt").step == 3
+    assert Checkpoint.load(stopped.out / "checkpoint.safetensors").step == 3
     assert rows(stopped.out)[-1]["step"] == 3
 
     resumed = trainer("stopped", steps=6)
@@ -209,7 +209,7 @@ def test_diverged_loss_stops_and_keeps_the_checkpoint(trainer, side, value, monk
     monkeypatch.setattr(run.gan, f"{side}_loss", loss)
     with pytest.raises(TrainingDivergedError, match=f"step 5: the {side}'s loss is {value}"):
         run.run()
-    kept = Checkpoint.load(run.out / "checkpoint.pt")
+    kept = Checkpoint.load(run.out / "checkpoint.safetensors")
     assert kept.step == 4
     assert all(v.isfinite().all() for v in kept.networks.values())
 
@@ -224,7 +224,7 @@ def test_diverged_weights_are_not_saved(trainer):
     run.gan.hook = spoil
     with pytest.raises(TrainingDivergedError, match=r"step 4: discriminator\.2\.bias.*not finite"):
         run.run()
-    assert Checkpoint.load(run.out / "checkpoint.pt").step == 2
+    assert Checkpoint.load(run.out / "checkpoint.safetensors").step == 2
 
 
 def test_folder_in_use_is_left_alone(trainer, tmp_path):
@@ -233,7 +233,7 @@ def test_folder_in_use_is_left_alone(trainer, tmp_path):
     before = files(tmp_path)
     with pytest.raises(ValueError, match="not empty: resume, or name another"):
         trainer().run()
-    with pytest.raises(ValueError, match=r"nothing to resume: .*checkpoint\.pt does not exist"):
+    with pytest.raises(ValueError, match=r"nothing to resume: .*checkpoint\.safetensors does not exist"):
         trainer().run(resume=True)
     with pytest.raises(ValueError, match="must be a folder, got the file"):
         trainer("run/thesis.tex").run()
@@ -243,7 +243,7 @@ def test_folder_in_use_is_left_alone(trainer, tmp_path):
 def test_empty_folder_is_used(trainer, tmp_path):
     (tmp_path / "run").mkdir()
     trainer(steps=1).run()
-    assert (tmp_path / "run" / "checkpoint.pt").exists()
+    assert (tmp_path / "run" / "checkpoint.safetensors").exists()
 
 
 @pytest.mark.parametrize(
@@ -295,7 +295,7 @@ def test_comparison_is_reported_and_leaves_the_model_alone(trainer, monkeypatch)
     }
     assert rows(run.out)[-1]["comparison"] == expected
     assert "4.00 times as fast" in str(summary)
-    saved = Checkpoint.load(run.out / "checkpoint.pt")
+    saved = Checkpoint.load(run.out / "checkpoint.safetensors")
     assert_same_state(run.gan.state_dict(), saved.networks)
 
 
