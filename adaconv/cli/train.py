@@ -40,6 +40,7 @@ def train(
         adaconv train wgan-gp --data toy2d:ring
         adaconv train dcgan --tricks feature-matching label-smoothing:0.9
         adaconv train infogan --data fashion-mnist
+        adaconv train sngan --precision bf16-mixed --ema 0.999 --schedule linear
 
     Args:
         model: adagan-3x3, adagan-2-3x3 (two of four layers adaptive), dcgan, ...: see

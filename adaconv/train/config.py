@@ -47,7 +47,8 @@ class TrainConfig:
     compare: str | None = None
     """Backend to time against this run's at the end, on copies of the model: reference, say."""
     profile: bool = False
-    """Write trace.json, what a few steps spend their time on, for Perfetto or Chrome."""
+    """Write trace.json, what the third to the fifth step from the start of the process spend their
+    time on, for Perfetto or Chrome."""
 
     def __post_init__(self) -> None:
         positive = ("steps", "batch_size", "n_dis", "log_every", "sample_every", "checkpoint_every")

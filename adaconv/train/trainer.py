@@ -323,9 +323,9 @@ class Trainer:
         return contextlib.nullcontext() if name is None else adaconv.backend(name)
 
     def _diverged(self, reason: str) -> TrainingDivergedError:
-        return TrainingDivergedError(
-            f"step {self.step}: {reason}; the last good checkpoint is {self.out / CHECKPOINT}"
-        )
+        kept = self.out / CHECKPOINT
+        fate = f"the last good checkpoint is {kept}" if kept.exists() else "nothing was saved yet"
+        return TrainingDivergedError(f"step {self.step}: {reason}; {fate}")
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:

@@ -121,9 +121,8 @@ class Updates:
                 item.load_state_dict(state[kind][side])
         for optimizer in self.optimizers.values():
             for parameter, values in optimizer.state.items():
-                for name, value in values.items():
-                    if value is not None and value.shape == parameter.shape:
-                        # laid out in memory as a new optimiser would have it
+                for name, value in values.items():  # files keep values, not their layout
+                    if parameter.dim() == 4 and getattr(value, "shape", None) == parameter.shape:
                         values[name] = torch.empty_like(parameter).copy_(value)
 
     def synchronize(self) -> None:

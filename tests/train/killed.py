@@ -18,6 +18,9 @@ from rich.console import Console
 from adaconv import data
 from adaconv.train import Checkpoint, TrainConfig, Trainer
 
+#: Most of the time something is being written.
+OFTEN = {"checkpoint_every": 1, "log_every": 1, "sample_every": 3}
+
 
 def train(out: Path, steps: int, **settings: int) -> None:
     """Train, or go on training where there is something to go on with."""
@@ -25,9 +28,7 @@ def train(out: Path, steps: int, **settings: int) -> None:
     torch.manual_seed(os.getpid() if resume else 0)
     values = torch.arange(20 * 3 * SIZE**2).remainder(251).byte().reshape(20, 3, SIZE, SIZE)
     pictures = data.ImageData(name="pictures", split="train", licence="none", values=values)
-    config = TrainConfig(
-        steps=steps, samples=4, backend="reference", accelerator="cpu", log_every=1, **settings
-    )
+    config = TrainConfig(steps=steps, samples=4, backend="reference", accelerator="cpu", **settings)
     Trainer(TinyGAN(), pictures, out, config, Console(quiet=True)).run(resume=resume)
 
 
@@ -36,7 +37,7 @@ def child(out: Path) -> int:
     pid = os.fork()
     if pid == 0:
         try:
-            train(out, 10**6, checkpoint_every=1, sample_every=3)
+            train(out, 10**6, **OFTEN)
         except BaseException:
             traceback.print_exc()
         finally:
@@ -47,8 +48,9 @@ def child(out: Path) -> int:
 def main(folder: Path, times: int) -> None:
     torch.set_num_threads(1)
     chance = random.Random(0)
+    train(folder / "first", 1)  # imports what a child should not have to
     start = time.monotonic()
-    train(folder / "first", 5, checkpoint_every=1, sample_every=3)
+    train(folder / "first", 9, **OFTEN)
     longest = 2 * (time.monotonic() - start)
     out = folder / "killed"
     torn = 0

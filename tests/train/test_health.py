@@ -57,6 +57,14 @@ def test_the_first_module_is_named(trainer, spoil, message):
     assert all(value.isfinite().all() for value in kept.networks.values())
 
 
+def test_a_model_that_is_spoilt_from_the_start(trainer):
+    run = trainer()
+    fill("generator.0.bias", NAN)(run.gan)
+    with pytest.raises(TrainingDivergedError, match=r"^step 0: generator\.0\.bias .*; nothing was"):
+        run.run()
+    assert list(run.out.iterdir()) == []
+
+
 def test_spoilt_data_are_told_from_spoilt_weights(trainer):
     run = trainer()
     real = torch.full((6, 3, 8, 8), NAN)

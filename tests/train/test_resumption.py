@@ -120,4 +120,3 @@ def test_a_run_that_is_killed_fifty_times_ends_as_one_that_is_not(tmp_path):
         [sys.executable, program, tmp_path, "50"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    print(done.stdout)
