@@ -52,7 +52,8 @@ class Trainer:
     line of metrics holds the step, the mean losses and norms of gradients since the line before and
     what the model observed besides, real images per second, the shares of loading and of each
     update in the time of the steps, what the :class:`~adaconv.train.diagnostics.Diagnostics`
-    measured, the most memory in use so far, in MiB, and the seconds of training so far.
+    measured, the most memory in use so far, in MiB, and the seconds of training so far. Samples are
+    those of the mean generator, where the settings ask for one.
 
     The first checkpoint is written before anything else: a run that is killed can be resumed.
 
