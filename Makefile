@@ -1,5 +1,6 @@
 # make demo    see the backends, the speed-up, and a GAN that learns
 # make test    the test suite
+# make test-slow    the tests that take long: a minute
 # make lint    style and types
 # make static  compile the GPU kernels, read the machine code: a quarter of an hour on 2 cores, no GPU
 # make bench-results    measure everything anew into bench/results: about three quarters of an hour on 2 cores
@@ -25,7 +26,7 @@ DEMO := demo
 # What is installed: these sources, or a wheel made of them.
 PACKAGE ?= .
 
-.PHONY: demo test lint static sanitize emulate emulate-sanitize cuda-check format bench-results clean
+.PHONY: demo test test-slow lint static sanitize emulate emulate-sanitize cuda-check format bench-results clean
 
 $(INSTALLED): pyproject.toml setup.py CMakeLists.txt constraints.txt $(SOURCES)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -54,6 +55,9 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/pytest -n auto --dist loadfile $(ARGS)
+
+test-slow: $(INSTALLED)
+	$(BIN)/pytest -m slow $(ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check

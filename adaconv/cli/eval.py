@@ -45,9 +45,9 @@ def evaluation(
     whose network is Inception. Beside it stands the floor, the score of as many other real images.
 
     For example:
-        adaconv eval runs/adagan-3x3-twemoji/checkpoint.pt
-        adaconv eval runs/a/checkpoint.pt --metrics is --count 50000
-        adaconv eval runs/a/checkpoint.pt --features inception \
+        adaconv eval runs/adagan-3x3-twemoji/checkpoint.safetensors
+        adaconv eval runs/a/checkpoint.safetensors --metrics is --count 50000
+        adaconv eval runs/a/checkpoint.safetensors --features inception \
 --weights weights-inception-2015-12-05-6726825d.pth
 
     Args:

@@ -31,9 +31,9 @@ def explore(
     filters (samples without some of the generator's filters).
 
     For example:
-        adaconv explore runs/dcgan-twemoji/checkpoint.pt
-        adaconv explore runs/dcgan-twemoji/checkpoint.pt --show arithmetic --arithmetic "3,8 - 2"
-        adaconv explore runs/dcgan-twemoji/checkpoint.pt --show filters --layer 2 --filters 0 7 9
+        adaconv explore runs/dcgan-twemoji/checkpoint.safetensors
+        adaconv explore runs/a/checkpoint.safetensors --show arithmetic --arithmetic "3,8 - 2"
+        adaconv explore runs/a/checkpoint.safetensors --show filters --layer 2 --filters 0 7 9
 
     Args:
         checkpoint: File that `adaconv train` wrote.

@@ -26,10 +26,10 @@ def sample(
     """Draw any number of images with a trained generator: a grid, single pictures, or an array.
 
     For example:
-        adaconv sample runs/adagan-3x3-twemoji/checkpoint.pt
-        adaconv sample runs/adagan-3x3-twemoji/checkpoint.pt --count 16 --seed 1 --out sixteen.png
-        adaconv sample runs/adagan-3x3-twemoji/checkpoint.pt --count 50000 --out many.npz
-        adaconv sample runs/adagan-3x3-twemoji/checkpoint.pt --count 500 --out folder
+        adaconv sample runs/adagan-3x3-twemoji/checkpoint.safetensors
+        adaconv sample runs/adagan-3x3-twemoji/checkpoint.safetensors --count 16 --seed 1 --out sixteen.png
+        adaconv sample runs/adagan-3x3-twemoji/checkpoint.safetensors --count 50000 --out many.npz
+        adaconv sample runs/adagan-3x3-twemoji/checkpoint.safetensors --count 500 --out folder
 
     Args:
         checkpoint: File that `adaconv train` wrote.

@@ -40,6 +40,7 @@ def train(
         adaconv train wgan-gp --data toy2d:ring
         adaconv train dcgan --tricks feature-matching label-smoothing:0.9
         adaconv train infogan --data fashion-mnist
+        adaconv train sngan --precision bf16-mixed --ema 0.999 --schedule linear
 
     Args:
         model: adagan-3x3, adagan-2-3x3 (two of four layers adaptive), dcgan, ...: see
@@ -51,8 +52,8 @@ def train(
             feature-matching, label-smoothing (or label-smoothing:ALPHA:BETA), historical-averaging,
             consensus (or consensus:GAMMA).
         options: The model's own options as NAME=VALUE: see adaconv models.
-        out: New or empty folder for checkpoint.pt, metrics.jsonl and samples.png; by default
-            runs/MODEL-DATA.
+        out: New or empty folder for checkpoint.safetensors, metrics.jsonl and samples.png; by
+            default runs/MODEL-DATA.
         resume: Go on from the checkpoint in the output folder.
         threads: CPU threads to compute with; by default one per core.
         config: How to train.

@@ -26,6 +26,11 @@ class Labelled:
         values = self.values.to(*args, **options)
         return Labelled(values, self.labels.to(values.device))
 
+    def chunk(self, chunks: int) -> tuple["Labelled", ...]:
+        """Cut both into parts, as :meth:`torch.Tensor.chunk` does."""
+        parts = zip(self.values.chunk(chunks), self.labels.chunk(chunks), strict=True)
+        return tuple(Labelled(values, labels) for values, labels in parts)
+
 
 #: What a step of training takes of the data.
 Batch = Tensor | Labelled

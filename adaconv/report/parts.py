@@ -11,6 +11,7 @@ from adaconv.data import TensorData
 from adaconv.explore import SHEETS, Subject
 from adaconv.report.kernels import Profile, measure
 from adaconv.report.run import Run
+from adaconv.train.checks import CHECKPOINT
 from adaconv.train.images import grid, png
 
 #: Pictures of the samples over time, the first and the last among them.
@@ -120,7 +121,7 @@ class View:
         """Lines of scores, as they were appended."""
         if not self.run.scores:
             raise ValueError(
-                f"not evaluated yet: adaconv eval {self.run.folder}/checkpoint.pt appends scores"
+                f"not evaluated yet: adaconv eval {self.run.folder / CHECKPOINT} appends scores"
             )
         return list(self.run.scores)
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from adaconv.eval import SCORES, read_scores
 from adaconv.train import Checkpoint, read_metrics
-from adaconv.train.trainer import CHECKPOINT, METRICS
+from adaconv.train.checks import CHECKPOINT
+from adaconv.train.trainer import METRICS
 
 #: What a folder must have to be a run.
 PARTS = (METRICS, CHECKPOINT)

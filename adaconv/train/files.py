@@ -36,6 +36,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        error.filename = error.filename or os.fspath(path)  # a write that fails names no file
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -82,6 +85,11 @@ def read_rows(path: Path, what: str, keys: Set[str]) -> list[dict[str, Any]]:
     if not rows or not all(isinstance(row, dict) and keys <= row.keys() for row in rows):
         raise ValueError(f"{path} must hold lines of {what}, each with: {', '.join(sorted(keys))}")
     return rows
+
+
+def leftovers(folder: str | os.PathLike[str]) -> list[Path]:
+    """Return the temporary files of :func:`replacing` that a process left when it was killed."""
+    return [p for p in Path(folder).rglob(".*.tmp") if p.with_suffix("").suffix[1:].isdigit()]
 
 
 def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> None:

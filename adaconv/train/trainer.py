@@ -4,54 +4,43 @@ import contextlib
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
+from torch.profiler import record_function
 
 import adaconv
 from adaconv import data
-from adaconv.data._extra import extra
 from adaconv.models import GAN
 from adaconv.ops import _dispatch
+from adaconv.train.acceleration import accelerate, start
+from adaconv.train.averaging import Average
 from adaconv.train.boards import boards
 from adaconv.train.checkpoint import Checkpoint, CheckpointError
+from adaconv.train.checks import CHECKPOINT, check_labels, check_output, check_shape
 from adaconv.train.comparison import Comparison, compare
 from adaconv.train.config import TrainConfig
 from adaconv.train.diagnostics import Diagnostics
+from adaconv.train.files import leftovers
 from adaconv.train.images import save_samples
 from adaconv.train.interruption import Interruption, TrainingInterruptedError
 from adaconv.train.machine import machine
 from adaconv.train.metrics import Meter, MetricsFile
+from adaconv.train.profiling import peak_memory, profiling
 from adaconv.train.progress import Report, report
 from adaconv.train.random import random_state, set_random_state
+from adaconv.train.rates import factor
 from adaconv.train.sampling import evaluate, pictures, sample
 from adaconv.train.summary import Summary
-from adaconv.train.updates import TrainingDivergedError, Updates
+from adaconv.train.updates import STATEFUL, TrainingDivergedError, Updates
 
-CHECKPOINT = "checkpoint.pt"
 METRICS = "metrics.jsonl"
 SAMPLES = "samples.png"
-
-
-def check_output(out: str | os.PathLike[str], *, resume: bool) -> None:
-    """Check that a run can use the folder ``out``.
-
-    Raises:
-        ValueError: it holds files already, or, where a run is to be resumed, no checkpoint.
-    """
-    out = Path(out)
-    if resume:
-        if not (out / CHECKPOINT).is_file():
-            raise ValueError(f"there is nothing to resume: {out / CHECKPOINT} does not exist")
-    elif out.is_dir():
-        if any(out.iterdir()):
-            raise ValueError(f"the output folder {out} is not empty: resume, or name another")
-    elif out.exists():
-        raise ValueError(f"the output folder must be a folder, got the file {out}")
+TRACE = "trace.json"
 
 
 class Trainer:
@@ -59,14 +48,17 @@ class Trainer:
 
     A model may have other turns, other sides or its own schedule, see :class:`adaconv.models.GAN`.
 
-    The output folder receives ``checkpoint.pt`` (the last), ``metrics.jsonl``, ``samples.png`` (the
-    last) and ``samples/`` (all, by step; always of the same latents), and likewise
-    ``reconstructions``, pairs of an item and what a model with an encoder makes of it. A line of
-    metrics holds the step, the mean losses and norms of gradients since the line before and what
-    the model observed besides, real images per second, the shares of loading and of each update in
-    the time of the steps, what the :class:`~adaconv.train.diagnostics.Diagnostics` measured, and
-    the seconds of training so far; the first line of a process also what it computes with.
-    ``tensorboard/`` has the same numbers for TensorBoard.
+    The output folder receives ``checkpoint.safetensors`` (the last), ``metrics.jsonl``,
+    ``samples.png`` (the last) and ``samples/`` (all, by step; always of the same latents), and
+    likewise ``reconstructions``, pairs of an item and what a model with an encoder makes of it. A
+    line of metrics holds the step, the mean losses and norms of gradients since the line before and
+    what the model observed besides, real images per second, the shares of loading and of each
+    update in the time of the steps, what the :class:`~adaconv.train.diagnostics.Diagnostics`
+    measured, the most memory in use so far, in MiB, and the seconds of training so far; the first
+    line of a process also what it computes with. ``tensorboard/`` has the same numbers for
+    TensorBoard. Samples are those of the mean generator, where the settings ask for one.
+
+    The first checkpoint is written before anything else: a run that is killed can be resumed.
 
     On the CPU, a run that was stopped and resumed ends with the same weights, to the bit, as one
     that was not, at the same number of threads.
@@ -82,7 +74,8 @@ class Trainer:
             :meth:`adaconv.models.GAN.evaluate`; none by default.
 
     Raises:
-        ValueError: the data do not fit the model, or a setting does not fit the data.
+        ValueError: the data do not fit the model, or a setting does not fit one of them or the
+            device.
         BackendError: a backend of the settings cannot run on the device.
 
     Example:
@@ -99,8 +92,6 @@ class Trainer:
         watch: Callable[[int, GAN], None] | None = None,
         test: data.TensorData | None = None,
     ) -> None:
-        with extra("training"):
-            from lightning_fabric import Fabric
         self.config = config = config or TrainConfig()
         self.gan, self.dataset, self.test, self.out = gan, dataset, test, Path(out)
         self.console = console or Console()
@@ -111,11 +102,11 @@ class Trainer:
             raise ValueError(
                 f"the sides of {gan.name} move at once: n_dis must be 1, got {self.n_dis}"
             )
-        self.fabric = Fabric(accelerator=config.accelerator, devices=1, precision=config.precision)
+        self.fabric = start(config)
         #: Backends of this run and of the comparison at its end.
         self.backend = self._select(config.backend)
         self.against = None if config.compare is None else self._select(config.compare)
-        self._check_labels()
+        check_labels(gan, dataset)
         self.stream = data.loader(
             data.LabelledData(dataset) if gan.labelled else dataset,
             self.batch_size,
@@ -123,11 +114,19 @@ class Trainer:
             workers=config.workers,
         )
         gan.prepare(dataset)
-        self.updates = Updates(self.fabric, gan)
+        accelerate(gan, dataset, config, self.batch_size)
+        self.updates = Updates(
+            self.fabric,
+            gan,
+            accumulate=config.accumulate,
+            rate=factor(config.schedule, config.steps),
+        )
+        self.average = None if config.ema is None else Average(gan, config.ema)
         self.latent = gan.shown_latent(
             config.samples, generator=torch.Generator().manual_seed(config.seed)
         )
-        self._check_shapes()
+        with self._scope(), self.fabric.autocast():
+            check_shape(gan, dataset, tuple(sample(gan, self.latent[:1]).shape[1:]))
         self.diagnostics = Diagnostics(gan, dataset, config.seed)
         #: Items that are reconstructed in pictures, by models that can.
         self.shown = self.fabric.to_device(
@@ -149,25 +148,34 @@ class Trainer:
             ValueError: the output folder cannot be used; nothing was written.
             CheckpointError: the checkpoint there is of another run; nothing was written.
             TrainingInterruptedError: SIGINT or SIGTERM came; the run was saved.
-            TrainingDivergedError: a loss or a weight is not finite; the last checkpoint stays.
+            TrainingDivergedError: a loss, a gradient or a weight is not finite; the last checkpoint
+                stays.
+            OSError: something cannot be written, on a full disk for one; the last checkpoint stays.
         """
         check_output(self.out, resume=resume)
         if resume:
             self._restore(Checkpoint.load(self.out / CHECKPOINT))
-        else:
-            self._save_samples()
+        self.out.mkdir(parents=True, exist_ok=True)
+        for path in leftovers(self.out):
+            path.unlink()
         self._start = time.monotonic()
+        if self.step == 0:
+            self._save_checkpoint()
+            self._save_samples()
         meter = Meter(self.updates.synchronize)
         with (
             self._scope(),
             self.metrics.shown(self.step),
             Interruption() as interruption,
             report(self.console, self.step, self.config.steps) as shown,
+            profiling(self.out / TRACE if self.config.profile else None) as tick,
         ):
             while self.step < self.config.steps:
                 self._advance(meter)
+                tick()
                 signal = interruption.requested
-                self._record(meter, shown, last=signal is not None)
+                with self._writing():
+                    self._record(meter, shown, last=signal is not None)
                 if signal is not None and self.step < self.config.steps:
                     raise TrainingInterruptedError(
                         f"stopped by {signal} after step {self.step}; all is saved in {self.out}"
@@ -182,13 +190,21 @@ class Trainer:
             for sides in self.gan.turns(count):
                 real = None
                 if self.gan.data_sides.intersection(sides):
-                    with meter.phase("data"):
-                        real = self.fabric.to_device(next(self.stream))
+                    with meter.phase("data"), record_function("data"):
+                        real = self._next_batch()
                     meter.images_seen(len(real))
-                with meter.phase("_and_".join(sides)):
+                name = "_and_".join(sides)
+                with meter.phase(name), record_function(name):
                     meter.note(self.updates.turn(sides, self.batch_size, real))
         except TrainingDivergedError as error:
             raise self._diverged(str(error)) from error
+        self.updates.end_step()
+        if self.average is not None:
+            self.average.count_in()
+
+    def _next_batch(self) -> data.Batch:
+        real = self.fabric.to_device(next(self.stream))
+        return real.to(memory_format=torch.channels_last) if self.config.channels_last else real
 
     def _record(self, meter: Meter, shown: Report, *, last: bool) -> None:
         """Write what is due after a step; after the last one everything is."""
@@ -206,6 +222,7 @@ class Trainer:
                 row = meter.take() | self.diagnostics.measure()
             for warning in self.diagnostics.warnings(row):
                 shown.say(f"step {self.step}: {warning}")
+            row["peak_memory_mib"] = peak_memory(self.fabric.device)
             self.metrics.append({"step": self.step, **row, "seconds": self._seconds()})
         if due(self.config.sample_every):
             self._save_samples()
@@ -234,14 +251,15 @@ class Trainer:
         if self.against == self.backend:
             self.console.print(f"nothing to compare: this run's backend is {self.backend} itself")
             return None
-        batches = [self.fabric.to_device(next(self.stream)) for _ in range(self.n_dis)]
+        batches = [self._next_batch() for _ in range(self.n_dis)]
         found = compare(self.fabric, self.gan, batches, self.backend, self.against)
         row = {**asdict(found), "ratio": found.ratio}
         self.metrics.append({"step": self.step, "seconds": seconds, "comparison": row})
         return found
 
     def _save_samples(self) -> None:
-        with self._scope(), self.fabric.autocast():
+        averaged = contextlib.nullcontext() if self.average is None else self.average.shown()
+        with self._scope(), self.fabric.autocast(), averaged:
             found = pictures(self.gan, self.latent, self.shown)
         for name, samples in found.items():
             history = self.out / name
@@ -262,7 +280,9 @@ class Trainer:
             step=self.step,
             seconds=self._seconds(),
             run=self._identity(),
-            optimizers={k: v.state_dict() for k, v in self.updates.optimizers.items()},
+            config=asdict(self.config),
+            average={} if self.average is None else self.average.state_dict(),
+            **self.updates.state_dict(),
             random=random_state(self.fabric.device),
             data=self.stream.state_dict(),
         ).save(self.out / CHECKPOINT)
@@ -276,19 +296,27 @@ class Trainer:
                 )
         self.stream.load_state_dict(checkpoint.data)
         checkpoint.restore(self.gan)
-        for side, optimizer in self.updates.optimizers.items():
-            optimizer.load_state_dict(checkpoint.optimizers[side])
+        self.updates.load_state_dict({kind: getattr(checkpoint, kind) for kind in STATEFUL})
+        if self.average is not None:
+            self.average.load_state_dict(checkpoint.average, checkpoint.step)
         set_random_state(self.fabric.device, checkpoint.random)
         self.step, self._earlier_seconds = checkpoint.step, checkpoint.seconds
         self.metrics.truncate(self.step)
 
     def _identity(self) -> dict[str, Any]:
         """What a resumed run must share with the one that it goes on with, apart from the model."""
+        schedule: str = self.config.schedule
+        if schedule != "constant":
+            schedule = f"{schedule} over {self.config.steps} steps"
         return {
             "data": self.dataset.name,
             "batch_size": self.batch_size,
             "n_dis": self.n_dis,
             "seed": self.config.seed,
+            "precision": self.config.precision,
+            "accumulate": self.config.accumulate,
+            "ema": self.config.ema,
+            "schedule": schedule,
         }
 
     def _select(self, backend: str | None) -> str:
@@ -300,33 +328,22 @@ class Trainer:
         name = self.config.backend
         return contextlib.nullcontext() if name is None else adaconv.backend(name)
 
-    def _check_labels(self) -> None:
-        gan, dataset = self.gan, self.dataset
-        if gan.labelled and dataset.labels is None:
-            raise ValueError(
-                f"{gan.name} needs data with labels, {dataset.name} has none; there are labels in: "
-                f"{', '.join(data.names(labelled=True))}"
-            )
-        if gan.labelled and len(dataset.classes) != gan.config["classes"]:
-            raise ValueError(
-                f"{gan.name} is made for {gan.config['classes']} classes, {dataset.name} has "
-                f"{len(dataset.classes)}: set the option classes"
-            )
-
-    def _check_shapes(self) -> None:
-        with self._scope(), self.fabric.autocast():
-            made = tuple(sample(self.gan, self.latent[:1]).shape[1:])
-        given = tuple(self.dataset[0].shape)
-        if made != given:
-            raise ValueError(
-                f"{self.gan.name} makes items of shape {made}, got data of shape {given} "
-                f"({self.dataset.name})"
-            )
-
     def _diverged(self, reason: str) -> TrainingDivergedError:
         kept = self.out / CHECKPOINT
         fate = f"the last good checkpoint is {kept}" if kept.exists() else "nothing was saved yet"
         return TrainingDivergedError(f"step {self.step}: {reason}; {fate}")
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Say of what cannot be written in the ``with`` block where the run stands."""
+        try:
+            yield
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"step {self.step} could not be recorded: {error.strerror} ({error.filename}); the "
+                f"last checkpoint is {self.out / CHECKPOINT}",
+            ) from error
 
     def _seconds(self) -> float:
         return self._earlier_seconds + time.monotonic() - self._start

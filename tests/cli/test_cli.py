@@ -44,16 +44,16 @@ def test_train_resume_sample(pictures, capsys):
     out = Path("runs", "adagan-1-3x3-pictures")
     text = capsys.readouterr().out
     assert "8 images of 8x8" in text
-    for name in ("samples.png", "metrics.jsonl", "checkpoint.pt"):
+    for name in ("samples.png", "metrics.jsonl", "checkpoint.safetensors"):
         assert (out / name).is_file()
         assert str(out / name) in text
     assert torch.get_num_threads() == 1
 
     assert train(pictures, "--steps", "3", "--resume") == 0
-    assert Checkpoint.load(out / "checkpoint.pt").step == 3
+    assert Checkpoint.load(out / "checkpoint.safetensors").step == 3
 
     # a generator that has hardly learned draws grey: make its pictures differ
-    learned = Checkpoint.load(out / "checkpoint.pt")
+    learned = Checkpoint.load(out / "checkpoint.safetensors")
     for name, value in learned.networks.items():
         if name.startswith("generator.") and value.is_floating_point() and "running" not in name:
             value.mul_(10)
@@ -73,7 +73,7 @@ def test_seed_decides_the_weights(pictures):
     for out, seed in (("a", "1"), ("b", "1"), ("c", "2")):
         assert train(pictures, "--steps", "1", "--seed", seed, "--out", out) == 0
         states.append(
-            Checkpoint.load(Path(out, "checkpoint.pt")).networks["generator.dense.weight"]
+            Checkpoint.load(Path(out, "checkpoint.safetensors")).networks["generator.dense.weight"]
         )
     assert torch.equal(states[0], states[1])
     assert not torch.equal(states[0], states[2])
@@ -82,9 +82,11 @@ def test_seed_decides_the_weights(pictures):
 def test_points_and_options(capsys):
     line = "train gan --data toy2d:ring --width 0.05 --steps 2 --options loss=minimax --out run"
     assert main(line.split()) == 0
-    saved = Checkpoint.load(Path("run", "checkpoint.pt"))
+    saved = Checkpoint.load(Path("run", "checkpoint.safetensors"))
     assert (saved.model["points"], saved.model["loss"]) == (True, "minimax")
-    assert main(["sample", "run/checkpoint.pt", "--count", "300", "--out", "points.png"]) == 0
+    assert (
+        main(["sample", "run/checkpoint.safetensors", "--count", "300", "--out", "points.png"]) == 0
+    )
     picture = np.asarray(Image.open("points.png"))
     assert picture.shape == (256, 256, 3)
     assert 100 < (picture == 0).all(2).sum() <= 300
@@ -107,7 +109,7 @@ def test_labels_and_tricks(capsys, monkeypatch):
     assert "at most 4, as many as cifar10 has of its class 'a', got 5" in error
     assert not Path("run").exists()
     assert main(line.format(4).split()) == 0
-    saved = Checkpoint.load(Path("run", "checkpoint.pt")).model
+    saved = Checkpoint.load(Path("run", "checkpoint.safetensors")).model
     assert saved["classes"] == 3
     assert saved["tricks"] == ["label-smoothing:0.8"]
     assert asked == ["train", "test"] * 2

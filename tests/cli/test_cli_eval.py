@@ -14,6 +14,7 @@ from adaconv.train import Checkpoint
 
 pytest.importorskip("torchmetrics")
 SIZE, PICTURES = 8, 48
+CHECKPOINT = "run/checkpoint.safetensors"
 
 
 class Means(Extractor):
@@ -39,7 +40,7 @@ def _checkpoint(_place):
         Image.fromarray(pixels).save(f"pictures/{index}.png")
     Path("run").mkdir()
     run = {"data": "folder:pictures"}
-    Checkpoint(gan.config, gan.state_dict(), step=7, run=run).save("run/checkpoint.pt")
+    Checkpoint(gan.config, gan.state_dict(), step=7, run=run).save(CHECKPOINT)
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def means(monkeypatch):
 
 
 def evaluate(*arguments: str) -> int:
-    return main(["eval", "run/checkpoint.pt", "--cache", "cache", "--threads", "1", *arguments])
+    return main(["eval", CHECKPOINT, "--cache", "cache", "--threads", "1", *arguments])
 
 
 def test_eval_prints_and_appends_records(means, capsys):
@@ -63,7 +64,7 @@ def test_eval_prints_and_appends_records(means, capsys):
             assert value in shown
         assert shown.split()[-3:] == ["24", "24", str(row["splits"])]
         assert (row["n_real"], row["n_fake"]) == (24, 24)
-        assert (row["checkpoint"], row["step"]) == ("run/checkpoint.pt", 7)
+        assert (row["checkpoint"], row["step"]) == (CHECKPOINT, 7)
         assert row["data"] == "folder:pictures, train split"
         assert row["protocol"] in text
         assert all(note in text for note in row["notes"])
@@ -88,7 +89,7 @@ def test_eval_prints_and_appends_records(means, capsys):
         (["--weights", "a.pth"], "lite0 has weights of its own"),
         (["--features", "inception"], "inception needs --weights"),
         (["--features", "inception", "--weights", "no.pth"], "there is no file no.pth"),
-        (["--features", "inception", "--weights", "run/checkpoint.pt"], "the original weights"),
+        (["--features", "inception", "--weights", CHECKPOINT], "the original weights"),
         (["--count", "30"], "at most 48 together, got 60"),
         (["--count", "4", "--metrics", "fid"], "fid needs at least 20"),
         (["--data", "toy2d:ring"], "got data of shape (2,)"),
@@ -107,7 +108,7 @@ def test_wrong_usage_exits_with_2_and_writes_nothing(arguments, message, capsys,
     assert evaluate(*arguments) == 2
     assert message in capsys.readouterr().err
     assert {path.name for path in Path().iterdir()} == {"pictures", "run"}
-    assert [path.name for path in Path("run").iterdir()] == ["checkpoint.pt"]
+    assert [path.name for path in Path("run").iterdir()] == ["checkpoint.safetensors"]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -117,17 +118,17 @@ def test_a_gpu_that_is_not_there(means, capsys):
 
 
 def test_a_foreign_checkpoint_is_refused(means, capsys):
-    Path("run/checkpoint.pt").write_text("not a checkpoint")
+    Path(CHECKPOINT).write_text("not a checkpoint")
     assert evaluate() == 2
     assert "is damaged or no checkpoint" in capsys.readouterr().err
-    Path("run/checkpoint.pt").unlink()
+    Path(CHECKPOINT).unlink()
     assert evaluate() == 2
-    assert "there is no checkpoint at run/checkpoint.pt" in capsys.readouterr().err
+    assert "there is no checkpoint at run/checkpoint.safetensors" in capsys.readouterr().err
 
 
 def test_a_checkpoint_that_does_not_name_its_data(means, capsys):
-    saved = Checkpoint.load("run/checkpoint.pt")
-    Checkpoint(saved.model, saved.networks, step=7).save("run/checkpoint.pt")
+    saved = Checkpoint.load(CHECKPOINT)
+    Checkpoint(saved.model, saved.networks, step=7).save(CHECKPOINT)
     assert evaluate() == 2
     assert "give --data" in capsys.readouterr().err
 

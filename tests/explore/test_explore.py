@@ -186,7 +186,7 @@ def test_command(tmp_path, monkeypatch, capsys):
     line = "train sngan --data folder:pictures --image-size 8 --width 0.1 --batch-size 4 --steps 1"
     assert main([*line.split(), "--out", "run"]) == 0
     capsys.readouterr()
-    assert main(["explore", "run/checkpoint.pt", "--rows", "2", "--out", "seen"]) == 0
+    assert main(["explore", "run/checkpoint.safetensors", "--rows", "2", "--out", "seen"]) == 0
     names = [name for name in explore.SHEETS if name != "codes"]
     assert capsys.readouterr().out.split() == [f"seen/{name}.png" for name in names]
     for name in names:
@@ -194,7 +194,7 @@ def test_command(tmp_path, monkeypatch, capsys):
     assert main(["plot", "run", "--out", "run.png"]) == 0
     assert (tmp_path / "run.png").is_file()
 
-    saved = Checkpoint.load("run/checkpoint.pt")
+    saved = Checkpoint.load("run/checkpoint.safetensors")
     for arguments, message in (
         (["--show", "neighbors"], "did you mean 'neighbours'"),
         (["--show", "codes"], "sngan has no latent codes to sweep"),
@@ -206,7 +206,7 @@ def test_command(tmp_path, monkeypatch, capsys):
         (["--show", "features", "--layer", "9"], "7 activations of maps, got layer 9"),
         (["--data", "twemojy", "--show", "neighbours"], "no data is called 'twemojy'"),
     ):
-        assert main(["explore", "run/checkpoint.pt", "--out", "other", *arguments]) == 2
+        assert main(["explore", "run/checkpoint.safetensors", "--out", "other", *arguments]) == 2
         assert message in capsys.readouterr().err
     assert not (tmp_path / "other").exists()
     assert saved.model["name"] == "sngan"

@@ -74,7 +74,7 @@ def test_command(tmp_path, monkeypatch, capsys):
     for ours, again in zip(recordings, contents[1]["recordings"], strict=True):
         assert ours["frames"] == again["frames"]  # decided by the seed
         assert len(ours["metrics"]["modes"]) >= 2
-        saved = Checkpoint.load(tmp_path / "a" / ours["name"] / "checkpoint.pt").create()
+        saved = Checkpoint.load(tmp_path / "a" / ours["name"] / "checkpoint.safetensors").create()
         latent = saved.latent(400, generator=torch.Generator().manual_seed(3))
         expected = sample(saved, latent) / contents[0]["extent"]
         shown = decoded(ours["frames"][-1]["samples"], "<i2").reshape(-1, 2) / 32767

@@ -34,7 +34,7 @@ def test_samples_over_time_are_the_files(place, page):
 
 
 def test_walks_and_neighbours_are_the_models(place, page):
-    gan = Checkpoint.load(place / "a&b" / "checkpoint.pt").create()
+    gan = Checkpoint.load(place / "a&b" / "checkpoint.safetensors").create()
     subject = explore.Subject(gan, f"folder:{place}/pictures", rows=5)
     for name in ("spherical", "neighbours"):
         for row in explore.SHEETS[name].rows(subject):
@@ -130,9 +130,9 @@ def test_what_a_run_lacks_is_said(place, tmp_path, monkeypatch, capsys):
     [
         ([], "name the folder of a run at least"),
         (["nowhere"], "there is no run at nowhere"),
-        (["empty"], "empty is no run: it has no metrics.jsonl and no checkpoint.pt"),
-        (["half"], "half is half a run: it has no checkpoint.pt"),
-        (["damaged"], "checkpoint.pt is damaged or no checkpoint"),
+        (["empty"], "empty is no run: it has no metrics.jsonl and no checkpoint.safetensors"),
+        (["half"], "half is half a run: it has no checkpoint.safetensors"),
+        (["damaged"], "checkpoint.safetensors is damaged or no checkpoint"),
         (["scored"], "scores.jsonl must hold lines of scores, each with: checkpoint, data, "),
         (["whole", "../{}/whole"], "must be different ones, got ../{}/whole twice"),
         (["whole", "--out", "no/where.html"], "existing folder, got no/where.html"),
@@ -146,8 +146,8 @@ def test_refuses(arguments, message, place, tmp_path, monkeypatch, capsys):
     for name in ("half", "damaged", "scored", "whole"):
         shutil.copy(place / "a&b" / "metrics.jsonl", name)
     for name in ("scored", "whole"):
-        shutil.copy(place / "a&b" / "checkpoint.pt", name)
-    Path("damaged/checkpoint.pt").write_text("no checkpoint")
+        shutil.copy(place / "a&b" / "checkpoint.safetensors", name)
+    Path("damaged/checkpoint.safetensors").write_text("no checkpoint")
     Path("scored/scores.jsonl").write_text('{"metric": "FID"}\n')
     before = sorted(tmp_path.rglob("*"))
     arguments = [argument.format(tmp_path.name) for argument in arguments]

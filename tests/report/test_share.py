@@ -16,7 +16,7 @@ def test_the_model_of_a_run(place, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["share", str(place / "a&b"), "--out", "given"]) == 0
     assert capsys.readouterr().out == "model and card in given\n"
-    saved = Checkpoint.load(place / "a&b" / "checkpoint.pt")
+    saved = Checkpoint.load(place / "a&b" / "checkpoint.safetensors")
     gan = GAN.from_pretrained("given")
     assert gan.config == saved.model
     assert all(torch.equal(v, saved.networks[k]) for k, v in gan.state_dict().items())

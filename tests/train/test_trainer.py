@@ -100,6 +100,7 @@ def test_metrics(trainer):
         assert sum(shares) == pytest.approx(1, abs=1e-5)
         assert min(shares) > 0
         assert line["images_per_second"] > 0
+        assert 1 < line["peak_memory_mib"] < 10**6
     assert 0 < lines[0]["seconds"] < lines[1]["seconds"] < lines[2]["seconds"]
 
 
@@ -168,7 +169,7 @@ def test_signal_saves_after_the_step(trainer, number, capfd):
         stopped.run()
     assert signal.getsignal(number) is handler
     assert "once more" in capfd.readouterr().err
-    assert Checkpoint.load(stopped.out / "checkpoint.pt").step == 3
+    assert Checkpoint.load(stopped.out / "checkpoint.safetensors").step == 3
     assert rows(stopped.out)[-1]["step"] == 3
 
     resumed = trainer("stopped", steps=6)
@@ -209,7 +210,7 @@ def test_diverged_loss_stops_and_keeps_the_checkpoint(trainer, side, value, monk
     monkeypatch.setattr(run.gan, f"{side}_loss", loss)
     with pytest.raises(TrainingDivergedError, match=f"step 5: the {side}'s loss is {value}"):
         run.run()
-    kept = Checkpoint.load(run.out / "checkpoint.pt")
+    kept = Checkpoint.load(run.out / "checkpoint.safetensors")
     assert kept.step == 4
     assert all(v.isfinite().all() for v in kept.networks.values())
 
@@ -224,7 +225,7 @@ def test_diverged_weights_are_not_saved(trainer):
     run.gan.hook = spoil
     with pytest.raises(TrainingDivergedError, match=r"step 4: discriminator\.2\.bias.*not finite"):
         run.run()
-    assert Checkpoint.load(run.out / "checkpoint.pt").step == 2
+    assert Checkpoint.load(run.out / "checkpoint.safetensors").step == 2
 
 
 def test_folder_in_use_is_left_alone(trainer, tmp_path):
@@ -233,7 +234,9 @@ def test_folder_in_use_is_left_alone(trainer, tmp_path):
     before = files(tmp_path)
     with pytest.raises(ValueError, match="not empty: resume, or name another"):
         trainer().run()
-    with pytest.raises(ValueError, match=r"nothing to resume: .*checkpoint\.pt does not exist"):
+    with pytest.raises(
+        ValueError, match=r"nothing to resume: .*checkpoint\.safetensors does not exist"
+    ):
         trainer().run(resume=True)
     with pytest.raises(ValueError, match="must be a folder, got the file"):
         trainer("run/thesis.tex").run()
@@ -243,7 +246,7 @@ def test_folder_in_use_is_left_alone(trainer, tmp_path):
 def test_empty_folder_is_used(trainer, tmp_path):
     (tmp_path / "run").mkdir()
     trainer(steps=1).run()
-    assert (tmp_path / "run" / "checkpoint.pt").exists()
+    assert (tmp_path / "run" / "checkpoint.safetensors").exists()
 
 
 @pytest.mark.parametrize(
@@ -252,6 +255,8 @@ def test_empty_folder_is_used(trainer, tmp_path):
         ({"seed": 1}, "seed=0, expected seed=1"),
         ({"batch_size": 5}, "batch_size=6, expected batch_size=5"),
         ({"n_dis": 3}, "n_dis=1, expected n_dis=3"),
+        ({"ema": 0.9}, "ema=None, expected ema=0.9"),
+        ({"schedule": "linear"}, "'constant', expected schedule='linear over 8 steps'"),
     ],
 )
 def test_checkpoint_of_another_run_is_refused(trainer, tmp_path, settings, message):
@@ -295,7 +300,7 @@ def test_comparison_is_reported_and_leaves_the_model_alone(trainer, monkeypatch)
     }
     assert rows(run.out)[-1]["comparison"] == expected
     assert "4.00 times as fast" in str(summary)
-    saved = Checkpoint.load(run.out / "checkpoint.pt")
+    saved = Checkpoint.load(run.out / "checkpoint.safetensors")
     assert_same_state(run.gan.state_dict(), saved.networks)
 
 
@@ -320,6 +325,8 @@ def test_summary_names_everything(trainer):
 def test_settings_are_checked(name):
     with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
         TrainConfig(**{name: 0})
+    with pytest.raises(ValueError, match="ema must lie between 0 and 1, got 1"):
+        TrainConfig(ema=1)
 
 
 def test_mixed_precision_computes_in_bfloat16_and_keeps_single_precision_weights(trainer):

@@ -142,7 +142,7 @@ def test_tricks_add_terms_and_their_state_is_resumed(trainer, tiny):
         assert getattr(gan, name)(*given).item() == pytest.approx(expected.item())
     run = trainer(gan=tricky(), steps=2, n_dis=2)
     run.run()
-    saved = Checkpoint.load(run.out / "checkpoint.pt").networks
+    saved = Checkpoint.load(run.out / "checkpoint.safetensors").networks
     assert saved["tricks.0.updates"].tolist() == [4, 2]
     again = trainer(gan=tricky(), steps=3, n_dis=2)
     again.run(resume=True)
