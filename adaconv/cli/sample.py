@@ -27,7 +27,7 @@ def sample(
 
     For example:
         adaconv sample runs/adagan-3x3-twemoji/checkpoint.safetensors
-        adaconv sample runs/adagan-3x3-twemoji/checkpoint.safetensors --count 16 --seed 1 --out sixteen.png
+        adaconv sample runs/adagan-3x3-twemoji/checkpoint.safetensors --seed 1 --out one.png
         adaconv sample runs/adagan-3x3-twemoji/checkpoint.safetensors --count 50000 --out many.npz
         adaconv sample runs/adagan-3x3-twemoji/checkpoint.safetensors --count 500 --out folder
 

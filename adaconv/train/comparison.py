@@ -1,6 +1,7 @@
 """Training steps of two backends, timed side by side."""
 
 import copy
+import itertools
 import statistics
 import time
 from collections.abc import Sequence
@@ -98,8 +99,11 @@ class Step:
 
 
 def timed_step(updates: Updates, batches: Sequence[Batch]) -> Step:
-    """Take the turns of one step; each that learns from data takes the next of the batches."""
-    rest = iter(batches)
+    """Take the turns of one step; each that learns from data takes the next of the batches.
+
+    Where generators learn from data too, the first comes again behind the last.
+    """
+    rest = itertools.cycle(batches)
     gan = updates.gan
     losses: list[float] = []
     updates.synchronize()

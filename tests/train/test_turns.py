@@ -8,7 +8,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 import adaconv
-from adaconv import data
+from adaconv import data, models
 from adaconv.models import GAN
 from adaconv.models._shown import Judged
 from adaconv.models._tricks import GradientPenalty, Trick, WeightClipping
@@ -87,6 +87,12 @@ def test_comparison_takes_the_turns_of_the_model(tiny, pictures):
     step = timed_step(Updates(Fabric(accelerator="cpu", devices=1), gan), batches[:1])
     assert step.losses == tuple(loss for _, loss in gan.calls)
     assert len(step.losses) == 2
+
+
+def test_comparison_of_a_generator_that_learns_from_data():
+    gan = models.create("gan", 8, 0.01, tricks=["feature-matching"])
+    updates = Updates(Fabric(accelerator="cpu", devices=1), gan)
+    assert len(timed_step(updates, [torch.rand(6, 3, 8, 8)]).losses) == 2
 
 
 def test_schedule_is_kept_over_a_resumption(trainer, tiny):
