@@ -33,7 +33,7 @@ class _Call:
         tf32 = torch.get_float32_matmul_precision() != "highest"
         numbers = (
             *P.shape[2:4], *stride, *padding, *dilation, *a.shape[2:], upsample, groups,
-            cuda.library.processors(x.device), tf32, pitch, CHUNK_BYTES, LEAST_POINTS,
+            cuda.library.processors(x.device), tf32, False, pitch, CHUNK_BYTES, LEAST_POINTS,
         )  # fmt: skip
         self.options, self.slope = (ctypes.c_int * len(numbers))(*numbers), ctypes.c_float(slope)
 

@@ -31,7 +31,7 @@ using adaptive_conv::is_contiguous;
 using adaptive_conv::kGroups;
 using adaptive_conv::runs_of;
 
-// Those of adaptive convolution come first.
+// Those of adaptive convolution come first; whether gradients are wide is not asked for.
 enum Option {
   kPitch = adaptive_conv::kOptions,
   kChunkBytes,   // that what belongs to a chunk may take
