@@ -8,6 +8,18 @@ import pytest
 from adaconv import cuda
 
 
+def pytest_terminal_summary(terminalreporter):
+    """Tell how memory was used where it was counted; tests in one process know."""
+    if not emulator.COUNTED:
+        return
+    terminalreporter.section("sectors of global memory, passes of shared memory: moved, ideal")
+    for (source, memory, access), (moved, ideal) in sorted(emulator.COUNTED.items()):
+        ratio = f"{moved / ideal:.2f}" if ideal else "-"
+        terminalreporter.write_line(
+            f"{source:36}{memory:8}{access:8}{moved:>9}{ideal:>9}{ratio:>6}"
+        )
+
+
 @pytest.fixture(scope="session")
 def runtime(tmp_path_factory):
     """Return the objects of the emulation itself."""

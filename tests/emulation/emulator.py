@@ -1,5 +1,6 @@
 """Compiles the CUDA sources for the host, see ``csrc/emulation/device.h``, and calls them."""
 
+import collections
 import concurrent.futures
 import csv
 import ctypes
@@ -107,8 +108,16 @@ def _of(like) -> torch.Tensor:
     return torch.empty(0, dtype=like) if isinstance(like, torch.dtype) else like
 
 
+#: (source, memory, access) → moved and ideal: sectors of global memory, passes of shared memory.
+COUNTED = collections.defaultdict(lambda: [0, 0])
+
+
 def check_counts(counts) -> None:
     """The shared memory takes 1.1 times the ideal passes at most; loads, 1.25 times the sectors."""
+    for row in counts:
+        total = COUNTED[Path(row["file"]).name, row["memory"], row["access"]]
+        for place, column in enumerate(("moved", "ideal")):
+            total[place] += int(row[column])
     for memory, kinds, most in (
         ("shared", ("load", "store", "copy"), 1.1), ("global", ("load", "copy"), 1.25),
     ):  # fmt: skip
