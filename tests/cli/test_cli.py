@@ -220,6 +220,14 @@ def test_foreign_file_is_no_checkpoint(capsys):
     assert not Path("grid.png").exists()
 
 
+def test_exploring_asks_for_the_data_that_a_checkpoint_does_not_name(capsys):
+    gan = models.create("baseline", 8, 0.05)
+    Checkpoint(model=gan.config, networks=gan.state_dict(), step=0).save("bare.safetensors")
+    assert main(["explore", "bare.safetensors", "--show", "samples"]) == 2
+    assert "does not say what it was trained on: give --data" in capsys.readouterr().err
+    assert not Path("explore").exists()
+
+
 def test_interruption_tells_how_to_resume(pictures, capsys, monkeypatch):
     update = Updates.turn
 
