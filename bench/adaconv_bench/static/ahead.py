@@ -17,8 +17,9 @@ from adaconv_bench.static.code import Code, code_of, disassembled, spilled
 from adaconv_bench.static.gate import Row, faults, line_of
 from adaconv_bench.static.targets import TARGETS
 
-#: The sources, which an installed package has not.
-SOURCES = Path(__file__).parents[3] / "csrc/cuda"
+#: The sources, which an installed package has not: those of the checkout that it is run in.
+CHECKOUTS = (Path(__file__).parents[3], Path.cwd())
+SOURCES = next((c / "csrc/cuda" for c in CHECKOUTS if (c / "csrc/cuda").is_dir()), None)
 
 #: The types that kernels are instantiated for, as C++ calls them.
 DTYPES = {"float": "float32", "__half": "float16", "__nv_bfloat16": "bfloat16"}
@@ -68,7 +69,7 @@ def why_not() -> str | None:
     """Return why the CUDA kernels cannot be compiled here; None where they can."""
     if shutil.which("nvcc") is None:
         return "there is no nvcc on PATH"
-    return None if SOURCES.is_dir() else f"their sources are not installed: no {SOURCES}"
+    return None if SOURCES else f"their sources, csrc/cuda of a checkout, are not in {Path.cwd()}"
 
 
 def version() -> str:
@@ -81,6 +82,8 @@ def rows(
     stems: Sequence[str], dtypes: Sequence[str], targets: Sequence[str], processes: int | None
 ) -> tuple[list[Row], list[str]]:
     """Return a line for each kernel on each of NVIDIA's GPUs, and all faults."""
+    if SOURCES is None:
+        raise RuntimeError(f"the CUDA kernels cannot be compiled: {why_not()}")
     targets = [name for name in targets if TARGETS[name].backend == "cuda"]
     jobs = [
         (stem, source, name)
