@@ -81,9 +81,7 @@ def version() -> str:
 def rows(
     stems: Sequence[str], dtypes: Sequence[str], targets: Sequence[str], processes: int | None
 ) -> tuple[list[Row], list[str]]:
-    """Return a line for each kernel on each of NVIDIA's GPUs, and all faults."""
-    if SOURCES is None:
-        raise RuntimeError(f"the CUDA kernels cannot be compiled: {why_not()}")
+    """Return a line for each kernel on each of NVIDIA's GPUs, and all faults; see why_not."""
     targets = [name for name in targets if TARGETS[name].backend == "cuda"]
     jobs = [
         (stem, source, name)
