@@ -6,6 +6,8 @@ that torch's own copy already holds in the process, so torch must be imported fi
 
 import importlib
 import os
+import platform
+from pathlib import Path
 from typing import Any
 
 import torch  # its libgomp must be loaded before _C asks for one
@@ -25,6 +27,17 @@ try:
     _C = importlib.import_module("adaconv._C")
 except ImportError as error:
     unavailable = f"the native module adaconv._C cannot be imported ({error})"
+
+
+def processor() -> str:
+    """The processor's model as Linux names it; elsewhere what Python knows."""
+    described = Path("/proc/cpuinfo")
+    if described.exists():
+        for line in described.read_text().splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                return value.strip()
+    return platform.processor() or platform.machine()
 
 
 def variant() -> str:

@@ -41,6 +41,11 @@ def argument(tensor: Tensor | None) -> Any:
     return ctypes.byref(_described(tensor))
 
 
+def address(tensor: Tensor | None) -> ctypes.c_void_p:
+    """Return where the values of a contiguous tensor are."""
+    return ctypes.c_void_p(None if tensor is None else tensor.data_ptr())
+
+
 def arguments(tensors: list[Tensor]) -> Any:
     """Return what stands for an array of tensors."""
     return (_Tensor * len(tensors))(*map(_described, tensors))

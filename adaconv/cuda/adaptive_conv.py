@@ -10,7 +10,7 @@ from torch import Tensor
 
 from adaconv import cuda
 from adaconv.cpu._native import empty_picture
-from adaconv.cuda._native import argument
+from adaconv.cuda._native import address, argument
 
 #: Bytes that the backward pass may take at a time: the gradient of x by output pixel, and sign bits
 #: that are made anew. The samples are cut so whether or not bits are kept: the sums are the same.
@@ -98,15 +98,15 @@ class _Call:
         memory = self._memory("forward", len(self.d))
         self._start(
             "forward", *map(argument, (self.q, b)), self.options, self.slope, argument(y),
-            _address(signs), _address(memory),
+            address(signs), address(memory),
         )  # fmt: skip
 
     def inputs(self, gy: Tensor, signs: Tensor, gx: Tensor | None, gd: Tensor | None) -> None:
         """Write the gradients of x and d."""
         memory = self._memory("backward_inputs", len(self.d))
         self._start(
-            "backward_inputs", argument(self.q), _address(signs), self.options, self.slope,
-            *map(argument, (gx, gd)), _address(memory), gy=gy,
+            "backward_inputs", argument(self.q), address(signs), self.options, self.slope,
+            *map(argument, (gx, gd)), address(memory), gy=gy,
         )  # fmt: skip
 
     def weights(
@@ -115,8 +115,8 @@ class _Call:
     ) -> None:  # fmt: skip
         """Add to the sums of the gradients of P and q, and write these where they are given."""
         self._start(
-            "backward_weights", _address(signs), self.options, self.slope,
-            ctypes.c_int64(pixels), not first, *map(argument, results), _address(memory), gy=gy,
+            "backward_weights", address(signs), self.options, self.slope,
+            ctypes.c_int64(pixels), not first, *map(argument, results), address(memory), gy=gy,
         )  # fmt: skip
 
     def _memory(self, function: str, pixels: int) -> Tensor:
@@ -130,10 +130,6 @@ class _Call:
 def _rows(tensor: Tensor) -> Tensor:
     """Return (N, C, H, W) as a matrix (pixels, C)."""
     return tensor.permute(0, 2, 3, 1).reshape(-1, tensor.shape[1]).contiguous()
-
-
-def _address(tensor: Tensor | None) -> ctypes.c_void_p:
-    return ctypes.c_void_p(None if tensor is None else tensor.data_ptr())
 
 
 def forward(

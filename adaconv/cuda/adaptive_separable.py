@@ -10,8 +10,7 @@ from torch import Tensor
 
 from adaconv.cpu.adaptive_separable import Gradients, allocate_gradients
 from adaconv.cuda import adaptive_conv
-from adaconv.cuda._native import argument
-from adaconv.cuda.adaptive_conv import _address
+from adaconv.cuda._native import address, argument
 from adaconv.reference.adaptive_separable import as_grouped, as_single_tap
 
 __all__ = ["allocate_gradients", "allocate_outputs", "backward", "forward"]
@@ -54,7 +53,7 @@ class _FirstStage(adaptive_conv._Call):
     def between(self, u: Tensor | None, signs: Tensor | None) -> None:
         """Write u and the sign bits, or one of them."""
         self._start(
-            "forward", argument(self.q), self.options, self.slope, argument(u), _address(signs)
+            "forward", argument(self.q), self.options, self.slope, argument(u), address(signs)
         )
 
     def input(self, gu: Tensor, gx: Tensor) -> None:
@@ -65,8 +64,8 @@ class _FirstStage(adaptive_conv._Call):
         """Write the gradient of d, the second stage's to be added first, or those of P1 and q1."""
         memory = self._memory(function, len(self.d))
         self._start(
-            function, _address(signs), self.options, self.slope, *map(argument, results),
-            _address(memory), gy=gu,
+            function, address(signs), self.options, self.slope, *map(argument, results),
+            address(memory), gy=gu,
         )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from adaconv import cuda
 from adaconv.cpu.local_adaptive import Gradients, allocate_gradients, allocate_output
-from adaconv.cuda._native import argument
+from adaconv.cuda._native import address, argument
 
 __all__ = ["allocate_gradients", "allocate_output", "backward", "forward"]
 
@@ -48,7 +48,7 @@ class _Call:
         given = map(argument, (*upstream, self.x, self.d, self.P, self.q, self.a))
         cuda.library.call(
             function, self.x, *given, self.options, self.slope, *results,
-            ctypes.c_void_p(memory.data_ptr()),
+            address(memory),
         )  # fmt: skip
 
 

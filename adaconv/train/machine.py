@@ -1,7 +1,6 @@
 """What a run, or a command, computes with."""
 
 import platform
-from pathlib import Path
 
 import torch
 
@@ -16,19 +15,8 @@ def machine() -> dict[str, str]:
         "Python": platform.python_version(),
         "PyTorch": torch.__version__,
         "system": platform.platform(),
-        "processor": _processor(),
+        "processor": cpu.processor(),
         "kernels": "none" if cpu.unavailable else cpu.variant(),
         "threads": str(torch.get_num_threads()),
         "GPU": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
     }
-
-
-def _processor() -> str:
-    """The processor's model as Linux names it; elsewhere what Python knows."""
-    described = Path("/proc/cpuinfo")
-    if described.exists():
-        for line in described.read_text().splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() == "model name":
-                return value.strip()
-    return platform.processor() or platform.machine()

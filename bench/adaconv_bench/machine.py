@@ -30,7 +30,7 @@ def describe(dtypes: Iterable[torch.dtype] = (torch.float32,)) -> dict[str, str 
     """Return what a number depends on: CPU, threads, versions, instruction sets, backends."""
     reasons = adaconv.backends()
     return {
-        "cpu": cpu_model(),
+        "cpu": adaconv.cpu.processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "dtype": ", ".join(map(dtype_name, dtypes)),
@@ -48,16 +48,6 @@ def describe(dtypes: Iterable[torch.dtype] = (torch.float32,)) -> dict[str, str 
 def dtype_name(dtype: torch.dtype) -> str:
     """Return the name of a dtype as the command line takes it, for instance ``"bfloat16"``."""
     return str(dtype).removeprefix("torch.")
-
-
-def cpu_model() -> str:
-    """Return the processor's name as the system gives it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def commit() -> str | None:
